@@ -1,0 +1,179 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/activation_record.h"
+#include "core/health_gate.h"
+#include "core/result.h"
+#include "core/time.h"
+
+namespace flurry {
+
+// What an activation asks its host to do. Each is started by the driver, and its end is told back as
+// an EffectEnded with the same id. Every effect must be safe to repeat: a crash may lose its end.
+namespace effect {
+
+enum class SwitchAction { kTest, kBoot, kDryActivate };
+
+struct ReadState {};                                // -> SystemState
+struct WriteJournal { ActivationRecord record; };   // durable when it ends
+struct HoldRoots {};                                // GC roots on the new and the recorded system
+struct ReleaseRoots {};
+struct ArmDeadman {};                               // the deadman follows the journal's deadline
+struct DisarmDeadman {};
+// Runs <system>/bin/switch-to-configuration in a transient unit of its own; -> SwitchExit. With
+// `attach` it only waits for a unit that an earlier life of the driver may have started.
+struct RunSwitch {
+  StorePath system;
+  SwitchAction action;
+  std::string unit;
+  bool attach = false;
+};
+struct StopSwitch {};                               // ends with every switch unit of the deployment gone
+struct RunCheck { size_t index; };                  // -> CheckResult
+struct SetProfile { StorePath path; };
+struct RestoreProfile { std::optional<uint64_t> generation; };  // none: the profile did not exist
+
+using Any = std::variant<ReadState, WriteJournal, HoldRoots, ReleaseRoots, ArmDeadman, DisarmDeadman,
+                         RunSwitch, StopSwitch, RunCheck, SetProfile, RestoreProfile>;
+
+}  // namespace effect
+
+using EffectId = uint64_t;
+
+struct Effect {
+  EffectId id;
+  effect::Any what;
+};
+
+struct SwitchExit {
+  std::optional<int> exit_code;  // none: killed, or never found
+  std::string output;            // the last lines it printed
+};
+
+struct CheckResult {
+  bool passed;
+  std::string message;
+};
+
+using EffectValue = std::variant<std::monostate, SystemState, SwitchExit, CheckResult>;
+
+struct EffectEnded {
+  EffectId id;
+  Result<EffectValue> result;
+};
+
+// The controller's word over a newly dialled connection. A wrong nonce is ignored.
+struct ConfirmReceived { std::string nonce; };
+
+// Somebody who knows the nonce wants it undone. Ignored from the confirmation on.
+struct RollbackRequested {
+  std::string nonce;
+  std::string reason;
+};
+
+using ActivationInput = std::variant<EffectEnded, ConfirmReceived, RollbackRequested>;
+
+// How much longer than the recorded deadline the deadman waits for the agent to act by itself.
+inline constexpr Millis kDeadmanGrace{3000};
+
+// One deployment on one host: test, check, confirm, commit, or back (CONTRACT section 2, 3 to 9).
+// A state machine without I/O: the driver calls step() with the time and what happened, starts the
+// effects it returns, and calls again by next_wakeup(). The agent and the deadman drive the same one.
+// One thread at a time.
+class Activation {
+ public:
+  static Activation begin(ActivationSpec spec, long long unix_ms);
+
+  // Goes on from a journal. `boot_id` is that of the running kernel.
+  static Activation recover(ActivationRecord record, const std::string& boot_id);
+
+  std::vector<Effect> step(TimePoint now, std::vector<ActivationInput> inputs);
+
+  // When step() must be called again even if nothing happens; none once finished.
+  std::optional<TimePoint> next_wakeup() const;
+
+  // True when the outcome is known, is in the journal, and all is cleaned up.
+  bool is_finished() const { return step_ == Step::kDone; }
+
+  const ActivationRecord& record() const { return record_; }
+
+  // What health checks say at the moment, for people; empty outside of checking.
+  std::vector<std::string> health_report() const;
+
+ private:
+  // What the machine waits for: the end of one effect, or (kCheck, kAwait) an input or the clock.
+  enum class Step {
+    kReadBefore, kWritePrepared, kHoldRoots, kArmDeadman, kWriteSwitching, kSwitch, kStopSwitch,
+    kReadUnswitched, kWriteChecking, kCheck, kWriteAwaiting, kAwait, kWriteConfirmed, kSetProfile,
+    kWriteProfileSet, kInstallBoot, kWriteCommitted,
+    kReadAfterBoot, kReadCommitted,
+    kWriteRollingBack, kStopForRollback, kRestoreProfile, kRestoreBoot, kReactivate, kStopReactivate,
+    kVerify,
+    kWriteEnded, kDisarmDeadman, kReleaseRoots, kDone,
+  };
+
+  explicit Activation(ActivationRecord record) : record_(std::move(record)) {}
+
+  // Forward, in activation.cc.
+  void enter(Step step, effect::Any what);
+  void enter_write(Step step, Phase phase, TimePoint deadline);
+  void start_first_effect();
+  void on_ended(const EffectEnded& ended);
+  void on_value(const EffectValue& value);
+  void on_error(const Error& error);
+  void on_before(const SystemState& state);
+  void on_switch_exit(const SwitchExit& exit);
+  void on_check(const EffectEnded& ended);
+  void on_time();
+  void pump_checks();
+  void start_switch(bool attach);
+  void start_commit();
+  void confirm_or_commit();
+  void end(Outcome outcome, std::string reason);
+  std::string unit(const char* purpose) const;
+
+  // Recovery, in activation_recovery.cc.
+  void resume_same_boot();
+  void on_state_after_boot(const SystemState& state);
+
+  // Back, in activation_rollback.cc.
+  void fail(std::string reason, bool is_lost_confirmation = false);
+  void begin_rollback(std::string reason);
+  void continue_rollback();
+  void restore_boot();
+  void reactivate();
+  void on_reactivated(const SwitchExit& exit);
+  void on_rollback_error(const Error& error);
+  void on_verify(const SystemState& state);
+  void end_rollback_failed(const std::string& why);
+  bool was_switched() const;
+  bool may_have_committed() const;
+
+  ActivationRecord record_;
+  Step step_ = Step::kReadBefore;
+  bool started_ = false;
+  bool recovered_ = false;
+  bool rebooted_ = false;
+  bool is_journalled_ = false;
+  std::vector<Effect> out_;          // collected during one step()
+  TimePoint now_{};
+  EffectId next_id_ = 1;
+  EffectId waiting_for_ = 0;
+  std::optional<TimePoint> wake_;    // of the present step
+  std::optional<HealthGate> gate_;
+  std::vector<std::pair<EffectId, size_t>> running_checks_;
+  EffectId units_read_ = 0;
+  Phase phase_before_rollback_ = Phase::kPrepared;
+  int attempts_ = 0;                 // re-activations tried, or journal writes repeated
+  std::string complaint_;            // the last thing that verification found wrong
+  TimePoint verify_until_{};
+  bool is_back_already_ = false;     // a reboot brought the recorded system back
+  std::optional<std::string> requested_rollback_;  // came while it could not be obeyed yet
+};
+
+}  // namespace flurry

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/health_policy.h"
+#include "core/names.h"
+#include "core/outcome.h"
+#include "core/time.h"
+
+namespace flurry {
+
+// Where an activation stands on its host. Written to the journal before what it names begins, so a
+// reader knows the most that can have happened. The order is the order of a good deployment.
+enum class Phase {
+  kPrepared,              // journalled; nothing touched, the deadman is being armed
+  kSwitching,             // switch-to-configuration test may have begun
+  kChecking,              // the switch ended well; health is being watched
+  kAwaitingConfirmation,  // healthy; the controller must call by the deadline
+  kConfirmed,             // from here the way is forward: commit
+  kProfileSet,            // the profile names the new closure; the boot default may or may not
+  kCommitted,             // the new closure is the boot default
+  kRollingBack,           // going back to the recorded system
+  kEnded,                 // see the outcome
+};
+
+// "awaiting-confirmation"
+std::string_view to_string(Phase phase);
+
+// What runs on a host, as its own kernel and file system say it.
+struct SystemState {
+  std::optional<StorePath> running;      // /run/current-system
+  std::optional<StorePath> profile;      // what the profile's newest generation names
+  std::optional<uint64_t> generation;    // that generation's number
+  std::string boot_id;
+  std::vector<std::string> failed_units;
+};
+
+// What a controller asks of an agent.
+struct ActivationSpec {
+  DeploymentId deployment;
+  std::string nonce;         // 128 random bits in hex; only who knows it can confirm
+  std::string who;           // "alice@laptop", for people
+  std::string revision;      // of the flake, may be empty
+  std::string profile_name;  // "system"
+  std::string profile_path;  // "/nix/var/nix/profiles/system"
+  StorePath new_path;
+  std::optional<StorePath> expected_running;  // what preflight saw; another system now is a refusal
+  Goal goal = Goal::kSwitch;
+  bool magic_rollback = true;
+  bool auto_rollback = true;
+  bool allow_no_rollback = false;
+  Millis activation_timeout{240'000};
+  Millis confirm_timeout{30'000};
+  HealthPolicy health;
+};
+
+// The journal's content for one deployment: enough to finish its story from nothing else.
+struct ActivationRecord {
+  ActivationSpec spec;
+  Phase phase = Phase::kPrepared;
+  SystemState before;          // at the start: the recorded path, generation, boot id, failed units
+  TimePoint deadline;          // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
+  std::string reason;          // why it failed or went back, empty while all is well
+  std::string output;          // the last of what the switch printed; at most 16 KiB
+  bool holder_stopped = false; // the process that drove it ended in good order
+  std::optional<Outcome> outcome;
+  long long started_unix_ms = 0;
+  long long ended_unix_ms = 0;
+};
+
+}  // namespace flurry

@@ -1,0 +1,56 @@
+#include "core/activation.h"
+
+namespace flurry {
+
+Activation Activation::recover(ActivationRecord record, const std::string& boot_id) {
+  const bool rebooted = record.before.boot_id != boot_id;
+  Activation activation(std::move(record));
+  activation.recovered_ = true;
+  activation.is_journalled_ = true;
+  activation.rebooted_ = rebooted;
+  return activation;
+}
+
+// The process that drove it is gone, the kernel is the same.
+void Activation::resume_same_boot() {
+  const bool stopped = record_.holder_stopped;
+  record_.holder_stopped = false;
+  switch (record_.phase) {
+    case Phase::kPrepared: return end(Outcome::kFailedUnchanged, "the agent died before the switch began");
+    case Phase::kSwitching:
+      // The switch itself may have restarted the agent; its unit lives on by itself.
+      return start_switch(true);
+    case Phase::kChecking:
+      if (stopped) return enter_write(Step::kWriteChecking, Phase::kChecking, record_.deadline);
+      return fail("the agent was killed while the new system was being checked", true);
+    case Phase::kAwaitingConfirmation:
+      // Death in good order (a restart) loses nothing. A kill on a system that nobody has confirmed
+      // yet is one more sign that it is not well.
+      if (stopped && now_ < record_.deadline)
+        return enter_write(Step::kWriteAwaiting, Phase::kAwaitingConfirmation, record_.deadline);
+      return fail(stopped ? "no confirmation came before the deadline"
+                          : "the agent was killed while it waited for the confirmation",
+                  true);
+    case Phase::kConfirmed:
+    case Phase::kProfileSet:
+    case Phase::kCommitted:
+      return enter_write(Step::kWriteConfirmed, Phase::kConfirmed, now_ + record_.spec.activation_timeout);
+    case Phase::kRollingBack: return begin_rollback(record_.reason);
+    case Phase::kEnded: return end(Outcome::kRollbackFailed, "the journal ends without an outcome");
+  }
+}
+
+// The kernel is another: the boot default decided what runs now, and until the commit that was the old.
+void Activation::on_state_after_boot(const SystemState& state) {
+  const bool runs_new = state.running == record_.spec.new_path;
+  const bool runs_recorded = state.running == record_.before.running;
+  if (may_have_committed() && (runs_new || record_.spec.goal == Goal::kBoot))
+    return enter_write(Step::kWriteConfirmed, Phase::kConfirmed, now_ + record_.spec.activation_timeout);
+  if (!was_switched() && !may_have_committed() && runs_recorded)
+    return end(Outcome::kFailedUnchanged, "the host rebooted before the switch began");
+  is_back_already_ = runs_recorded && !may_have_committed();
+  begin_rollback(record_.reason.empty() ? "the host rebooted before the deployment was committed"
+                                        : record_.reason);
+}
+
+}  // namespace flurry

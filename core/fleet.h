@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/health_policy.h"
+#include "core/names.h"
+#include "core/time.h"
+
+namespace flurry {
+
+// What one flake declares. Plain values; whoever made a Fleet has checked it: names are unique,
+// `requires` name hosts of the fleet and have no cycle, every number is within its bounds.
+
+constexpr size_t kHostsMax = 10'000;
+
+enum class BuildOn { kLocal, kTarget };
+
+struct ProfileConfig {
+  std::string user = "root";  // who owns the profile
+  bool has_path = false;      // false: nixosConfigurations.<host>'s toplevel; only legal for "system"
+  bool operator==(const ProfileConfig&) const = default;
+};
+
+struct HostConfig {
+  HostName name;
+  std::vector<std::string> target_hosts;  // tried in order; never empty; default: the name
+  std::optional<uint16_t> target_port;    // what is absent is asked of the ssh configuration
+  std::optional<std::string> target_user;
+  std::vector<std::string> ssh_options;  // as after "ssh": {"-o", "ProxyJump=bastion"}
+  std::optional<std::string> identity_file;
+  // Put before a command that needs root, when the user isn't root. Empty: never.
+  std::vector<std::string> privilege_escalation_command{"sudo", "-n", "--"};
+  BuildOn build_on = BuildOn::kLocal;
+  bool substitute_on_target = false;
+  std::vector<std::string> tags;  // sorted, unique
+  std::map<std::string, ProfileConfig> profiles{{"system", {}}};
+  std::vector<std::string> profiles_order;  // these first, the rest by name
+  HealthPolicy health;
+  Millis confirm_timeout{30'000};
+  Millis activation_timeout{240'000};
+  bool magic_rollback = true;
+  bool auto_rollback = true;
+  bool allow_offline = false;
+  std::vector<HostName> requires_hosts;  // `requires` in the flake: these must have succeeded before
+};
+
+// So many hosts, or so many of a hundred.
+struct HostShare {
+  uint32_t amount = 0;
+  bool percent = false;
+  bool operator==(const HostShare&) const = default;
+};
+
+enum class OnFailure {
+  kStop,      // start nothing new
+  kRollback,  // and take back what this deployment has changed elsewhere
+};
+
+struct RolloutConfig {
+  std::string canary;                       // a selector; empty: none
+  std::vector<HostShare> batches{{100, true}};  // cumulative; never empty
+  uint32_t max_failures = 0;
+  std::optional<HostShare> max_unavailable;
+  OnFailure on_failure = OnFailure::kStop;
+  Millis bake{0};                  // wait between waves
+  std::vector<std::string> order;  // selectors; hosts of the first go first
+  bool skip_offline = false;
+  bool operator==(const RolloutConfig&) const = default;
+};
+
+enum class FleetSchema { kFlurry, kNixosConfigurations };
+
+struct Fleet {
+  std::string flake_ref;   // as the user gave it, for messages
+  std::string eval_ref;    // what to evaluate further: the locked flake where Nix can lock it
+  std::string revision;    // 40 hex digits; "-dirty" appended for a changed work tree; or empty
+  FleetSchema schema = FleetSchema::kFlurry;
+  std::vector<HostConfig> hosts;  // sorted by name; at most kHostsMax
+  RolloutConfig rollout;
+};
+
+}  // namespace flurry

@@ -1,0 +1,142 @@
+#include "core/health_gate.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+
+namespace flurry {
+namespace {
+
+// How often the list of failed units is read; a read costs one systemctl call.
+constexpr Millis kUnitsInterval{1000};
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const auto& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::string> newly_failed(const std::vector<std::string>& failed,
+                                      const std::vector<std::string>& baseline) {
+  std::vector<std::string> out;
+  for (const auto& unit : failed) {
+    const bool known = std::find(baseline.begin(), baseline.end(), unit) != baseline.end();
+    if (!known && !unit.starts_with("flurry-")) out.push_back(unit);
+  }
+  return out;
+}
+
+HealthGate::HealthGate(HealthPolicy policy, std::vector<std::string> baseline, TimePoint start,
+                       TimePoint deadline)
+    : policy_(std::move(policy)),
+      baseline_(std::move(baseline)),
+      deadline_(deadline),
+      checks_(policy_.checks.size()),
+      units_next_(start) {
+  for (size_t i = 0; i < checks_.size(); ++i) checks_[i].next = start + policy_.checks[i].initial_delay;
+  if (policy_.failed_units == FailedUnits::kAny) baseline_.clear();
+  if (policy_.failed_units == FailedUnits::kIgnore) units_observed_ = true;
+  refresh(start);
+}
+
+std::vector<size_t> HealthGate::take_due(TimePoint now) {
+  std::vector<size_t> due;
+  for (size_t i = 0; i < checks_.size(); ++i) {
+    if (checks_[i].running || now < checks_[i].next) continue;
+    checks_[i].running = true;
+    due.push_back(i);
+  }
+  return due;
+}
+
+void HealthGate::observe_check(size_t index, bool passed, std::string message, TimePoint now) {
+  FLURRY_CHECK(index < checks_.size());
+  CheckState& state = checks_[index];
+  const HealthCheck& check = policy_.checks[index];
+  state.running = false;
+  state.message = std::move(message);
+  state.next = now + check.interval;
+  state.streak = passed ? std::max(state.streak, 0) + 1 : std::min(state.streak, 0) - 1;
+  if (state.streak >= static_cast<int>(check.success_threshold)) state.passing = true;
+  if (-state.streak >= static_cast<int>(check.failure_threshold)) state.passing = false;
+  state.observed = true;
+  refresh(now);
+}
+
+bool HealthGate::take_units_due(TimePoint now) {
+  if (policy_.failed_units == FailedUnits::kIgnore || units_running_ || now < units_next_) return false;
+  units_running_ = true;
+  return true;
+}
+
+void HealthGate::observe_failed_units(const std::vector<std::string>& failed, TimePoint now) {
+  units_running_ = false;
+  units_observed_ = true;
+  units_next_ = now + kUnitsInterval;
+  units_failed_ = newly_failed(failed, baseline_);
+  refresh(now);
+}
+
+bool HealthGate::all_well() const {
+  if (!units_observed_ || !units_failed_.empty()) return false;
+  for (size_t i = 0; i < checks_.size(); ++i)
+    if (policy_.checks[i].severity == Severity::kRequired && !checks_[i].passing) return false;
+  return true;
+}
+
+void HealthGate::refresh(TimePoint now) {
+  if (!all_well())
+    healthy_since_.reset();
+  else if (!healthy_since_)
+    healthy_since_ = now;
+}
+
+HealthGate::Verdict HealthGate::verdict(TimePoint now) {
+  // Held long enough counts even when both moments have passed since the last look.
+  if (healthy_since_ && now - *healthy_since_ >= policy_.min_healthy &&
+      *healthy_since_ + policy_.min_healthy <= deadline_)
+    return Verdict::kHealthy;
+  return now >= deadline_ ? Verdict::kFailed : Verdict::kPending;
+}
+
+std::optional<TimePoint> HealthGate::next_wakeup() const {
+  TimePoint next = deadline_;
+  if (healthy_since_) next = std::min(next, *healthy_since_ + policy_.min_healthy);
+  for (const auto& check : checks_)
+    if (!check.running) next = std::min(next, check.next);
+  if (policy_.failed_units != FailedUnits::kIgnore && !units_running_) next = std::min(next, units_next_);
+  return next;
+}
+
+std::vector<std::string> HealthGate::complaints() const {
+  std::vector<std::string> out;
+  if (!units_observed_) out.push_back("the list of failed units could not be read");
+  if (!units_failed_.empty()) out.push_back("failed units: " + joined(units_failed_));
+  for (size_t i = 0; i < checks_.size(); ++i)
+    if (policy_.checks[i].severity == Severity::kRequired && !checks_[i].passing)
+      out.push_back(policy_.checks[i].name + ": " + checks_[i].message);
+  if (out.empty()) out.push_back("was not healthy for long enough");
+  return out;
+}
+
+std::vector<std::string> HealthGate::warnings() const {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < checks_.size(); ++i)
+    if (policy_.checks[i].severity == Severity::kWanted && !checks_[i].passing)
+      out.push_back(policy_.checks[i].name + ": " + checks_[i].message);
+  return out;
+}
+
+std::string HealthGate::summary() const {
+  const size_t count = checks_.size();
+  const bool units = policy_.failed_units != FailedUnits::kIgnore;
+  if (count == 0 && !units) return "reachability only";
+  std::string out;
+  if (count > 0) out = std::to_string(count) + (count == 1 ? " check" : " checks");
+  if (units) out += out.empty() ? "no new failed units" : ", no new failed units";
+  return out;
+}
+
+}  // namespace flurry

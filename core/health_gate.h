@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/health_policy.h"
+#include "core/time.h"
+
+namespace flurry {
+
+// Decides from the results of health checks whether an activation stands: healthy when every required
+// check and the failed-units rule have held for min_healthy without a break, failed when the deadline
+// passes first (the timing of Nomad's min_healthy_time and healthy_deadline). Knows no clock.
+class HealthGate {
+ public:
+  enum class Verdict { kPending, kHealthy, kFailed };
+
+  // `baseline` are the units that had already failed before the switch.
+  HealthGate(HealthPolicy policy, std::vector<std::string> baseline, TimePoint start, TimePoint deadline);
+
+  // Checks to run now, by index; each is handed out once until its result is observed.
+  std::vector<size_t> take_due(TimePoint now);
+  void observe_check(size_t index, bool passed, std::string message, TimePoint now);
+
+  // Whether the failed units are to be read now; handed out once, as a check is.
+  bool take_units_due(TimePoint now);
+  void observe_failed_units(const std::vector<std::string>& failed, TimePoint now);
+
+  Verdict verdict(TimePoint now);
+  std::optional<TimePoint> next_wakeup() const;
+
+  // Why not healthy yet, or what is wanted and missing: "site: HTTP 500", one line each.
+  std::vector<std::string> complaints() const;
+  std::vector<std::string> warnings() const;
+  // "3 checks and failed units held for 10 s"; "reachability only" where nothing was checked.
+  std::string summary() const;
+
+ private:
+  struct CheckState {
+    TimePoint next;
+    bool running = false;
+    bool passing = false;
+    bool observed = false;
+    int streak = 0;  // of equal results, negative for failures
+    std::string message = "has not answered yet";
+  };
+
+  bool all_well() const;
+  void refresh(TimePoint now);
+
+  HealthPolicy policy_;
+  std::vector<std::string> baseline_;
+  TimePoint deadline_;
+  std::vector<CheckState> checks_;
+  TimePoint units_next_;
+  bool units_running_ = false;
+  bool units_observed_ = false;
+  std::vector<std::string> units_failed_;      // those that count
+  std::optional<TimePoint> healthy_since_;
+};
+
+// Units in `failed` that are not in `baseline`; flurry's own transient units never count.
+std::vector<std::string> newly_failed(const std::vector<std::string>& failed,
+                                      const std::vector<std::string>& baseline);
+
+}  // namespace flurry
