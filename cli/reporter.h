@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/host_deployment.h"
+#include "core/rollout.h"
+#include "core/time.h"
+
+namespace flurry {
+
+struct DeploymentInfo {
+  std::string deployment;  // ULID
+  std::string flake;
+  std::string revision;
+  Goal goal = Goal::kSwitch;
+  std::string who;
+  std::vector<std::string> hosts;
+  bool magic_rollback = true;  // false is said loudly
+};
+
+struct CopyState {
+  uint64_t bytes_total = 0;
+  uint64_t bytes_sent = 0;
+  uint64_t paths_total = 0;
+  uint64_t paths_done = 0;
+};
+
+struct HostListing {
+  std::string host;
+  std::vector<std::string> addresses;
+  std::string user;               // empty: as ssh has it
+  std::optional<uint16_t> port;
+  std::vector<std::string> tags;
+};
+
+// A deployment as a host remembers it.
+struct PastDeployment {
+  std::string deployment, who, revision, goal, phase, outcome, reason, from_path, to_path;
+  long long started_unix_ms = 0;
+  long long ended_unix_ms = 0;
+};
+
+struct StatusReport {
+  std::string host;
+  std::string error;  // why it could not be asked; empty: the rest is set
+  SystemState state;
+  std::string booted;
+  std::string desired;       // out path that the flake says; empty: not evaluated
+  std::string desired_error; // why the flake could not tell
+  bool reboot_needed = false;
+  std::string system_running;  // "running", "degraded"
+  std::string agent_version;
+  std::optional<PastDeployment> active;
+  std::optional<PastDeployment> last;
+};
+
+struct CheckReport {
+  std::string host;
+  std::string check;
+  bool passed = false;
+  bool required = true;
+  std::string message;
+};
+
+// Where everything that a run has to say goes: to a person's terminal, to a log, or to a program. Main
+// thread only. Text from hosts and Nix is hostile: control characters never reach a terminal.
+class Reporter {
+ public:
+  virtual ~Reporter() = default;
+
+  virtual void started(const DeploymentInfo& info) = 0;
+  virtual void stage(const std::string& host, Stage stage) = 0;
+  // A line that a program printed for the host, or a note of ours.
+  virtual void log(const std::string& host, Stage stage, std::string_view line) = 0;
+  virtual void copying(const std::string& host, const CopyState& state) = 0;
+  virtual void ended(const std::string& host, const HostResult& result, Millis elapsed) = 0;
+  virtual void finished(const std::vector<HostResult>& results, int exit_code, Millis elapsed) = 0;
+
+  virtual void listed(const HostListing& listing) = 0;
+  virtual void status(const StatusReport& report) = 0;
+  virtual void checked(const CheckReport& report) = 0;
+
+  // What is not about one host: a note, or what ended the whole run.
+  virtual void note(std::string_view text) = 0;
+  virtual void failed(std::string_view message, int exit_code) = 0;
+
+  // Redraws what is live; called at least every 100 ms while something runs.
+  virtual void tick(TimePoint now) = 0;
+};
+
+}  // namespace flurry

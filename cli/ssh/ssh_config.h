@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/transport.h"
+
+namespace flurry::ssh {
+
+enum class StrictChecking { kYes, kAsk, kAcceptNew, kNo };
+
+// What OpenSSH would do for one address of a target.
+struct SshConfig {
+  std::string hostname;
+  uint16_t port = 22;
+  std::string user;
+  std::vector<std::string> identity_files;  // expanded; only those that exist
+  std::string agent_socket;                 // empty: no agent
+  bool identities_only = false;
+  std::vector<std::string> user_known_hosts;
+  std::vector<std::string> global_known_hosts;
+  StrictChecking strict = StrictChecking::kAsk;
+  std::string host_key_alias;
+  bool hash_known_hosts = false;
+  int connect_timeout_s = 0;  // 0: none
+  int address_family = 0;     // as for getaddrinfo
+  // Settings that only the ssh program follows: "ProxyJump", "CertificateFile", …
+  std::vector<std::string> program_only;
+};
+
+// The program and arguments before "-G" or the host: "ssh", {"-F", "/path"} (tests).
+struct SshProgram {
+  std::string name = "ssh";
+  std::vector<std::string> arguments;
+};
+
+// "ssh … [-p port] [-l user] [-i file] [options]"; the caller appends its own options, "--" and the address.
+std::vector<std::string> ssh_argv(const SshProgram& program, const Target& target);
+
+// Parses the output of "ssh -G". `home` and `agent_variable` are the user's HOME and SSH_AUTH_SOCK;
+// `address` is what was given to ssh. Reads the disk only to see which identity files exist.
+Result<SshConfig> parse_ssh_config(std::string_view text, const std::string& address, const std::string& home,
+                                   const std::string& agent_variable);
+
+// Asks the ssh program. kUnsupported when there is none, kInvalidInput when it refuses. Any thread.
+Result<SshConfig> ask_ssh_config(const SshProgram& program, const Target& target, const std::string& address,
+                                 TimePoint deadline);
+
+}  // namespace flurry::ssh

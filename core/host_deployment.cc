@@ -1,0 +1,247 @@
+#include "core/host_deployment.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "core/check.h"
+
+namespace flurry {
+namespace {
+
+// How long a host may be out of reach after the last moment at which it decides by itself: a rollback
+// takes a moment, and so do ARP and sshd.
+constexpr Millis kReturnMargin{60'000};
+constexpr Millis kRetry{1000};
+// Wall clocks further apart make certificates, logs and caches lie.
+constexpr long long kSkewMax = 24LL * 3600 * 1000;
+
+Stage stage_of(Phase phase) {
+  switch (phase) {
+    case Phase::kPrepared:
+    case Phase::kSwitching: return Stage::kActivate;
+    case Phase::kChecking: return Stage::kCheck;
+    case Phase::kAwaitingConfirmation: return Stage::kConfirm;
+    case Phase::kConfirmed:
+    case Phase::kProfileSet:
+    case Phase::kCommitted: return Stage::kCommit;
+    case Phase::kRollingBack: return Stage::kRollBack;
+    case Phase::kEnded: return Stage::kEnded;
+  }
+  return Stage::kActivate;
+}
+
+}  // namespace
+
+std::string_view to_string(Stage stage) {
+  switch (stage) {
+    case Stage::kPreflight: return "preflight";
+    case Stage::kEvaluate: return "evaluate";
+    case Stage::kBuild: return "build";
+    case Stage::kCopy: return "copy";
+    case Stage::kWaiting: return "waiting";
+    case Stage::kActivate: return "activate";
+    case Stage::kCheck: return "check";
+    case Stage::kConfirm: return "confirm";
+    case Stage::kCommit: return "commit";
+    case Stage::kRollBack: return "roll-back";
+    case Stage::kEnded: return "ended";
+  }
+  return "?";
+}
+
+HostDeployment::HostDeployment(const HostConfig& host, const DeploymentOptions& options, std::string nonce)
+    : host_(host), options_(options), nonce_(std::move(nonce)) {}
+
+bool HostDeployment::wants_to_proceed() const {
+  const bool connected = facts_.has_value() || !needs_host();
+  return !is_ended() && next_ == Next::kProceed && connected && system_.has_value();
+}
+
+std::vector<action::Any> HostDeployment::next(TimePoint now, bool may_proceed) {
+  if (is_ended()) return {};
+  if (next_ == Next::kWait && wake_ && now >= *wake_) {
+    wake_.reset();
+    // A confirmation that comes too late is answered with what happened: nothing is lost by asking.
+    next_ = phase_ == Phase::kAwaitingConfirmation ? Next::kConfirm : Next::kReattach;
+  }
+  if (next_ == Next::kProceed && wants_to_proceed()) {
+    stage_ = Stage::kWaiting;
+    if (!may_proceed) return {};
+    proceeded_ = true;
+    next_ = options_.fixed_path ? Next::kBegin : Next::kBuild;
+  }
+  return start(now);
+}
+
+std::vector<action::Any> HostDeployment::start(TimePoint now) {
+  switch (std::exchange(next_, next_ == Next::kProceed || next_ == Next::kWait ? next_ : Next::kIdle)) {
+    case Next::kPrepare: return prepare();
+    case Next::kBuild: stage_ = Stage::kBuild; return {action::Build{*system_}};
+    case Next::kCopy: stage_ = Stage::kCopy; return {action::Copy{system_->out}};
+    case Next::kBegin:
+      begun_ = true;
+      stage_ = Stage::kActivate;
+      give_up_ = now + host_.activation_timeout + host_.health.deadline + spec().confirm_timeout + kReturnMargin;
+      return {action::Begin{spec()}};
+    case Next::kObserve: return {action::Observe{seen_}};
+    case Next::kReattach: return {action::Reattach{}};
+    case Next::kConfirm: return {action::Confirm{nonce_}};
+    case Next::kProceed:
+    case Next::kWait:
+    case Next::kIdle: return {};
+  }
+  return {};
+}
+
+std::vector<action::Any> HostDeployment::prepare() {
+  next_ = Next::kProceed;
+  std::vector<action::Any> out;
+  if (needs_host()) out.push_back(action::Connect{});
+  if (options_.fixed_path)
+    system_ = BuiltSystem{*options_.fixed_path, *options_.fixed_path};
+  else
+    out.push_back(action::Evaluate{});
+  return out;
+}
+
+void HostDeployment::on_ended(TimePoint now, const action::Any& what, const Result<ActionValue>& result) {
+  if (is_ended()) return;
+  if (std::holds_alternative<action::Connect>(what)) return on_connected(result);
+  if (std::holds_alternative<action::Evaluate>(what)) return on_evaluated(result);
+  if (std::holds_alternative<action::Begin>(what)) return on_begun(now, result);
+  if (std::holds_alternative<action::Build>(what)) {
+    if (!result) return fail(Stage::kBuild, result.error().message);
+    if (options_.goal == Goal::kBuild) return end(Outcome::kStaged, Stage::kEnded, "");
+    next_ = Next::kCopy;
+    return;
+  }
+  if (std::holds_alternative<action::Copy>(what)) {
+    if (!result) return fail(Stage::kCopy, result.error().message);
+    if (options_.goal == Goal::kPush) return end(Outcome::kStaged, Stage::kEnded, "");
+    next_ = Next::kBegin;
+    return;
+  }
+  // Observe, Reattach and Confirm tell how it stands, or that the connection is gone.
+  const auto* view = result ? std::get_if<AgentView>(&*result) : nullptr;
+  if (view) return on_view(now, *view);
+  on_lost(now, result ? Error{ErrorKind::kFailed, "no answer"} : result.error());
+}
+
+void HostDeployment::on_connected(const Result<ActionValue>& result) {
+  if (!result) {
+    const bool offline = result.error().kind == ErrorKind::kUnreachable || result.error().kind == ErrorKind::kTimedOut;
+    if (offline && host_.allow_offline) return end(Outcome::kSkipped, Stage::kPreflight, result.error().message);
+    return fail(Stage::kPreflight, result.error().message);
+  }
+  facts_ = *std::get_if<HostFacts>(&*result);
+  if (facts_->held_by)
+    return fail(Stage::kPreflight, "another deployment holds the host: " + *facts_->held_by +
+                                       "; wait for its end or look with flurry status");
+  if (std::llabs(facts_->clock_skew_ms) > kSkewMax)
+    return fail(Stage::kPreflight, "the host's clock is off by " +
+                                       std::to_string(facts_->clock_skew_ms / 1000) + " s; set it and try again");
+  if (stage_ == Stage::kPreflight && !system_) stage_ = Stage::kEvaluate;
+  settle_unchanged();
+}
+
+void HostDeployment::on_evaluated(const Result<ActionValue>& result) {
+  if (!result) return fail(Stage::kEvaluate, result.error().message);
+  system_ = *std::get_if<BuiltSystem>(&*result);
+  settle_unchanged();
+}
+
+// Nothing is built, copied or touched where the host runs and has committed the very same closure.
+void HostDeployment::settle_unchanged() {
+  if (!facts_ || !system_) return;
+  const bool runs = facts_->state.running == system_->out;
+  const bool committed = facts_->state.profile == system_->out;
+  if (options_.goal == Goal::kSwitch && runs && committed) end(Outcome::kUnchanged, Stage::kEnded, "");
+}
+
+void HostDeployment::on_begun(TimePoint now, const Result<ActionValue>& result) {
+  if (result) {
+    next_ = Next::kObserve;
+    return;
+  }
+  const ErrorKind kind = result.error().kind;
+  const bool refused = kind == ErrorKind::kRefused || kind == ErrorKind::kInvalidInput ||
+                       kind == ErrorKind::kUnsupported || kind == ErrorKind::kFailed;
+  if (refused) return fail(Stage::kActivate, result.error().message);
+  on_lost(now, result.error());  // it may have arrived
+}
+
+void HostDeployment::on_view(TimePoint now, const AgentView& view) {
+  lost_.clear();
+  if (!view.known) {
+    if (phase_ == Phase::kPrepared && seen_ == 0)
+      return fail(Stage::kActivate, "the agent never received the deployment: the connection was lost before");
+    return end(Outcome::kUnknown, stage_, "the agent has no record of the deployment any more; look at the host");
+  }
+  seen_ = view.revision;
+  if (view.phase == Phase::kRollingBack && phase_ != Phase::kRollingBack)
+    give_up_ = std::max(give_up_, now + 2 * host_.activation_timeout + kReturnMargin);
+  phase_ = view.phase;
+  if (view.outcome) {
+    const bool good = *view.outcome == Outcome::kSucceeded || *view.outcome == Outcome::kStaged ||
+                      *view.outcome == Outcome::kUnchanged;
+    const Stage failed_in = stage_ == Stage::kEnded ? Stage::kActivate : stage_;
+    return end(*view.outcome, good ? Stage::kEnded : failed_in, view.reason, view.output);
+  }
+  // The stage that failed stays visible while the host goes back.
+  stage_ = stage_of(view.phase);
+  next_ = phase_ == Phase::kAwaitingConfirmation ? Next::kConfirm : Next::kObserve;
+}
+
+void HostDeployment::on_lost(TimePoint now, const Error& error) {
+  lost_ = error.message;
+  if (now >= give_up_)
+    return end(Outcome::kUnknown, stage_,
+               "out of reach since it was in phase " + std::string(to_string(phase_)) + ": " + error.message +
+                   "; the host decides by itself by its deadline, flurry status will tell");
+  next_ = Next::kWait;
+  wake_ = now + kRetry;
+}
+
+ActivationSpec HostDeployment::spec() const {
+  ActivationSpec spec{.deployment = options_.deployment, .nonce = nonce_, .new_path = system_->out};
+  spec.who = options_.who;
+  spec.revision = options_.revision;
+  spec.profile_name = "system";
+  spec.profile_path = "/nix/var/nix/profiles/system";
+  spec.expected_running = facts_->state.running;
+  spec.goal = options_.goal;
+  spec.magic_rollback = options_.magic_rollback && host_.magic_rollback;
+  spec.auto_rollback = host_.auto_rollback;
+  spec.allow_no_rollback = options_.allow_no_rollback;
+  spec.activation_timeout = host_.activation_timeout;
+  spec.confirm_timeout = options_.confirm_timeout.value_or(host_.confirm_timeout);
+  spec.health = host_.health;
+  return spec;
+}
+
+void HostDeployment::skip(const std::string& reason) {
+  if (!is_ended() && !begun_) end(Outcome::kSkipped, stage_, reason);
+}
+
+void HostDeployment::detach() {
+  if (is_ended()) return;
+  if (!begun_) return skip("stopped by the user");
+  end(Outcome::kUnknown, stage_,
+      "detached by the user in phase " + std::string(to_string(phase_)) +
+          "; without a confirmation the host goes back by itself, flurry status will tell");
+}
+
+void HostDeployment::fail(Stage stage, const std::string& reason) {
+  end(Outcome::kFailedUnchanged, stage, reason);
+}
+
+void HostDeployment::end(Outcome outcome, Stage stage, std::string reason, std::string output) {
+  HostResult result{outcome, stage, std::move(reason), std::move(output), {}, {}};
+  if (facts_ && facts_->state.running) result.from_path = facts_->state.running->str();
+  if (system_) result.to_path = system_->out.str();
+  result_ = std::move(result);
+  stage_ = Stage::kEnded;
+}
+
+}  // namespace flurry

@@ -1,0 +1,151 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/activation_record.h"
+#include "core/fleet.h"
+#include "core/names.h"
+#include "core/outcome.h"
+#include "core/result.h"
+#include "core/time.h"
+
+namespace flurry {
+
+// Where a host is on its way; what people see beside its name.
+enum class Stage {
+  kPreflight, kEvaluate, kBuild, kCopy, kWaiting, kActivate, kCheck, kConfirm, kCommit, kRollBack, kEnded,
+};
+
+// "roll-back"
+std::string_view to_string(Stage stage);
+
+// What a host's agent says of it.
+struct HostFacts {
+  SystemState state;
+  std::string system;               // "x86_64-linux"
+  long long clock_skew_ms = 0;      // its wall clock minus ours
+  std::optional<std::string> held_by;  // "01J… of alice@laptop (checking)"; none: free
+};
+
+struct BuiltSystem {
+  StorePath drv;
+  StorePath out;
+};
+
+// A deployment as its host tells it.
+struct AgentView {
+  bool known = false;
+  uint64_t revision = 0;
+  Phase phase = Phase::kPrepared;
+  std::optional<Outcome> outcome;
+  std::string reason;
+  std::string output;
+  Millis remaining{0};              // of the present phase
+  std::vector<std::string> health;
+};
+
+// What the controller does for one host. Each ends, by its deadline at the latest, with one ActionEnded.
+namespace action {
+
+struct Connect {};                      // dial, bring the agent along, inspect -> HostFacts
+struct Evaluate {};                     // -> BuiltSystem (not built yet)
+struct Build { BuiltSystem system; };
+struct Copy { StorePath path; };
+struct Begin { ActivationSpec spec; };  // over the connection that is there
+struct Observe { uint64_t seen; };      // likewise, a long poll -> AgentView
+struct Reattach {};                     // over a new connection, which replaces it -> AgentView
+struct Confirm { std::string nonce; };  // likewise, with the nonce -> AgentView
+
+using Any = std::variant<Connect, Evaluate, Build, Copy, Begin, Observe, Reattach, Confirm>;
+
+}  // namespace action
+
+using ActionValue = std::variant<std::monostate, HostFacts, BuiltSystem, AgentView>;
+
+struct HostResult {
+  Outcome outcome = Outcome::kUnknown;
+  Stage stage = Stage::kPreflight;   // where it failed; kEnded where nothing did
+  std::string reason;
+  std::string output;
+  std::string from_path;
+  std::string to_path;
+};
+
+// What one run of the controller wants of every host alike.
+struct DeploymentOptions {
+  DeploymentId deployment;
+  std::string who;
+  std::string revision;
+  Goal goal = Goal::kSwitch;
+  bool magic_rollback = true;       // of the command line; the host's setting can only turn it off too
+  bool allow_no_rollback = false;
+  std::optional<Millis> confirm_timeout;      // over the host's setting
+  std::optional<StorePath> fixed_path;        // a path the host already has (`flurry rollback`)
+};
+
+// One host's way through a deployment (CONTRACT section 2), as a state machine without I/O. At most one
+// action is in flight, but for preflight and evaluation, which run side by side. The rollout drives it.
+class HostDeployment {
+ public:
+  HostDeployment(const HostConfig& host, const DeploymentOptions& options, std::string nonce);
+
+  // What to start now. A host that wants to proceed and may not stays where it is.
+  std::vector<action::Any> next(TimePoint now, bool may_proceed);
+
+  void on_ended(TimePoint now, const action::Any& what, const Result<ActionValue>& result);
+
+  std::optional<TimePoint> next_wakeup() const { return is_ended() ? std::nullopt : wake_; }
+
+  bool is_ended() const { return result_.has_value(); }
+  const HostResult& result() const { return *result_; }
+  Stage stage() const { return stage_; }
+  // True when it waits for a gate.
+  bool wants_to_proceed() const;
+  // True from the first gate to the end: it takes one of the rollout's places.
+  bool is_under_way() const { return proceeded_ && !is_ended(); }
+  // True when something on the host may be switched and its outcome is still open.
+  bool is_activating() const { return begun_ && !is_ended(); }
+
+  // The user stops. Ends a host that nothing was begun on as skipped.
+  void skip(const std::string& reason);
+  // The user detaches: what is open is unknown from here.
+  void detach();
+
+ private:
+  std::vector<action::Any> start(TimePoint now);
+  std::vector<action::Any> prepare();
+  void on_connected(const Result<ActionValue>& result);
+  void on_evaluated(const Result<ActionValue>& result);
+  void on_begun(TimePoint now, const Result<ActionValue>& result);
+  void on_view(TimePoint now, const AgentView& view);
+  void on_lost(TimePoint now, const Error& error);
+  void settle_unchanged();
+  void fail(Stage stage, const std::string& reason);
+  void end(Outcome outcome, Stage stage, std::string reason, std::string output = {});
+  ActivationSpec spec() const;
+  bool needs_host() const { return options_.goal != Goal::kBuild; }
+
+  enum class Next { kPrepare, kProceed, kBuild, kCopy, kBegin, kObserve, kReattach, kConfirm, kWait, kIdle };
+
+  const HostConfig& host_;
+  const DeploymentOptions& options_;
+  const std::string nonce_;
+  Stage stage_ = Stage::kPreflight;
+  Next next_ = Next::kPrepare;
+  bool proceeded_ = false;
+  bool begun_ = false;           // Begin may have reached the agent
+  std::optional<HostFacts> facts_;
+  std::optional<BuiltSystem> system_;
+  uint64_t seen_ = 0;
+  Phase phase_ = Phase::kPrepared;
+  std::string lost_;             // why the connection is gone, empty while it is there
+  TimePoint give_up_{};          // after this an unreachable host is unknown
+  std::optional<TimePoint> wake_;
+  std::optional<HostResult> result_;
+};
+
+}  // namespace flurry
