@@ -62,7 +62,7 @@ enum class OnFailure {
 };
 
 struct RolloutConfig {
-  std::string canary;                       // a selector; empty: none
+  std::string canary;                           // a selector; empty: none
   std::vector<HostShare> batches{{100, true}};  // cumulative; never empty
   uint32_t max_failures = 0;
   std::optional<HostShare> max_unavailable;
@@ -76,9 +76,9 @@ struct RolloutConfig {
 enum class FleetSchema { kFlurry, kNixosConfigurations };
 
 struct Fleet {
-  std::string flake_ref;   // as the user gave it, for messages
-  std::string eval_ref;    // what to evaluate further: the locked flake where Nix can lock it
-  std::string revision;    // 40 hex digits; "-dirty" appended for a changed work tree; or empty
+  std::string flake_ref;  // as the user gave it, for messages
+  std::string eval_ref;   // what to evaluate further: the locked flake where Nix can lock it
+  std::string revision;   // 40 hex digits, with "-dirty" for a changed work tree; "dirty" alone; or empty
   FleetSchema schema = FleetSchema::kFlurry;
   std::vector<HostConfig> hosts;  // sorted by name; at most kHostsMax
   RolloutConfig rollout;

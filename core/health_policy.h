@@ -21,8 +21,8 @@ struct HttpCheck {
   std::string url;  // http:// or https://
   std::string method = "GET";
   std::vector<std::pair<std::string, std::string>> headers;  // sorted by name
-  std::vector<uint16_t> status;  // any of these; empty: any of 200-299
-  std::string body;              // text that the answer must hold; empty: any
+  std::vector<uint16_t> status;                              // any of these; empty: any of 200-299
+  std::string body;                                          // text that the answer must hold; empty: any
   bool insecure_tls = false;
   bool operator==(const HttpCheck&) const = default;
 };

@@ -50,8 +50,8 @@ std::string_view to_string(Stage stage) {
   return "?";
 }
 
-HostDeployment::HostDeployment(const HostConfig& host, const DeploymentOptions& options, std::string nonce)
-    : host_(host), options_(options), nonce_(std::move(nonce)) {}
+HostDeployment::HostDeployment(const HostConfig& host, const DeploymentOptions& options, HostTicket ticket)
+    : host_(host), options_(options), ticket_(std::move(ticket)) {}
 
 bool HostDeployment::wants_to_proceed() const {
   const bool connected = facts_.has_value() || !needs_host();
@@ -69,7 +69,7 @@ std::vector<action::Any> HostDeployment::next(TimePoint now, bool may_proceed) {
     stage_ = Stage::kWaiting;
     if (!may_proceed) return {};
     proceeded_ = true;
-    next_ = options_.fixed_path ? Next::kBegin : Next::kBuild;
+    next_ = ticket_.fixed_path ? Next::kBegin : Next::kBuild;
   }
   return start(now);
 }
@@ -86,7 +86,7 @@ std::vector<action::Any> HostDeployment::start(TimePoint now) {
       return {action::Begin{spec()}};
     case Next::kObserve: return {action::Observe{seen_}};
     case Next::kReattach: return {action::Reattach{}};
-    case Next::kConfirm: return {action::Confirm{nonce_}};
+    case Next::kConfirm: return {action::Confirm{ticket_.nonce}};
     case Next::kProceed:
     case Next::kWait:
     case Next::kIdle: return {};
@@ -98,8 +98,8 @@ std::vector<action::Any> HostDeployment::prepare() {
   next_ = Next::kProceed;
   std::vector<action::Any> out;
   if (needs_host()) out.push_back(action::Connect{});
-  if (options_.fixed_path)
-    system_ = BuiltSystem{*options_.fixed_path, *options_.fixed_path};
+  if (ticket_.fixed_path)
+    system_ = BuiltSystem{*ticket_.fixed_path, *ticket_.fixed_path};
   else
     out.push_back(action::Evaluate{});
   return out;
@@ -185,11 +185,10 @@ void HostDeployment::on_view(TimePoint now, const AgentView& view) {
   if (view.outcome) {
     const bool good = *view.outcome == Outcome::kSucceeded || *view.outcome == Outcome::kStaged ||
                       *view.outcome == Outcome::kUnchanged;
-    const Stage failed_in = stage_ == Stage::kEnded ? Stage::kActivate : stage_;
-    return end(*view.outcome, good ? Stage::kEnded : failed_in, view.reason, view.output);
+    return end(*view.outcome, good ? Stage::kEnded : forward_stage_, view.reason, view.output);
   }
-  // The stage that failed stays visible while the host goes back.
   stage_ = stage_of(view.phase);
+  if (stage_ != Stage::kRollBack && stage_ != Stage::kEnded) forward_stage_ = stage_;
   next_ = phase_ == Phase::kAwaitingConfirmation ? Next::kConfirm : Next::kObserve;
 }
 
@@ -204,7 +203,7 @@ void HostDeployment::on_lost(TimePoint now, const Error& error) {
 }
 
 ActivationSpec HostDeployment::spec() const {
-  ActivationSpec spec{.deployment = options_.deployment, .nonce = nonce_, .new_path = system_->out};
+  ActivationSpec spec{.deployment = options_.deployment, .nonce = ticket_.nonce, .new_path = system_->out};
   spec.who = options_.who;
   spec.revision = options_.revision;
   spec.profile_name = "system";

@@ -84,14 +84,19 @@ struct DeploymentOptions {
   bool magic_rollback = true;       // of the command line; the host's setting can only turn it off too
   bool allow_no_rollback = false;
   std::optional<Millis> confirm_timeout;      // over the host's setting
-  std::optional<StorePath> fixed_path;        // a path the host already has (`flurry rollback`)
+};
+
+// What is one host's own in a deployment.
+struct HostTicket {
+  std::string nonce;                    // secret until it confirms
+  std::optional<StorePath> fixed_path;  // a system that the host already has (`flurry rollback`)
 };
 
 // One host's way through a deployment (CONTRACT section 2), as a state machine without I/O. At most one
 // action is in flight, but for preflight and evaluation, which run side by side. The rollout drives it.
 class HostDeployment {
  public:
-  HostDeployment(const HostConfig& host, const DeploymentOptions& options, std::string nonce);
+  HostDeployment(const HostConfig& host, const DeploymentOptions& options, HostTicket ticket);
 
   // What to start now. A host that wants to proceed and may not stays where it is.
   std::vector<action::Any> next(TimePoint now, bool may_proceed);
@@ -133,8 +138,9 @@ class HostDeployment {
 
   const HostConfig& host_;
   const DeploymentOptions& options_;
-  const std::string nonce_;
+  const HostTicket ticket_;
   Stage stage_ = Stage::kPreflight;
+  Stage forward_stage_ = Stage::kActivate;  // where it was before it went back
   Next next_ = Next::kPrepare;
   bool proceeded_ = false;
   bool begun_ = false;           // Begin may have reached the agent

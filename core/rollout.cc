@@ -37,11 +37,11 @@ int exit_code(const std::vector<HostResult>& results, bool was_interrupted) {
 }
 
 Rollout::Rollout(const std::vector<HostConfig>& hosts, const DeploymentOptions& options,
-                 std::vector<std::string> nonces, size_t parallel)
+                 std::vector<HostTicket> tickets, size_t parallel)
     : hosts_(hosts), parallel_(std::max<size_t>(parallel, 1)) {
   machines_.reserve(hosts.size());
   for (size_t i = 0; i < hosts.size(); ++i) {
-    machines_.emplace_back(hosts[i], options, std::move(nonces[i]));
+    machines_.emplace_back(hosts[i], options, std::move(tickets[i]));
     by_name_.emplace(hosts[i].name, i);
   }
 }

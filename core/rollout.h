@@ -35,9 +35,9 @@ using RolloutEvent = std::variant<ActionEnded, Interrupted>;
 // again by next_wakeup(). One thread at a time.
 class Rollout {
  public:
-  // `nonces` holds one secret for each host. `hosts` and `options` must outlive it.
+  // `tickets` holds one for each host. `hosts` and `options` must outlive it.
   Rollout(const std::vector<HostConfig>& hosts, const DeploymentOptions& options,
-          std::vector<std::string> nonces, size_t parallel);
+          std::vector<HostTicket> tickets, size_t parallel);
 
   std::vector<HostAction> step(TimePoint now, const std::vector<RolloutEvent>& events);
   std::optional<TimePoint> next_wakeup() const;

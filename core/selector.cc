@@ -14,9 +14,7 @@ constexpr std::string_view kOperators = "!&,()";
 
 bool is_blank(char c) { return kBlanks.find(c) != std::string_view::npos; }
 
-bool has_wildcard(std::string_view pattern) {
-  return pattern.find_first_of("*?[") != std::string_view::npos;
-}
+bool has_wildcard(std::string_view pattern) { return pattern.find_first_of("*?[") != std::string_view::npos; }
 
 // The class that starts at glob[at] == '['; `at` moves behind its ']'. A ']' that comes first is a
 // member. No closing ']': the '[' stands for itself.
@@ -78,8 +76,7 @@ class SelectorParser {
 
   Result<Selector> parse() {
     if (text_.size() > kTextMax)
-      return Error{ErrorKind::kInvalidInput,
-                   "selector: longer than " + std::to_string(kTextMax) + " bytes"};
+      return Error{ErrorKind::kInvalidInput, "selector: longer than " + std::to_string(kTextMax) + " bytes"};
     skip_blanks();
     if (at_ == text_.size()) return Error{ErrorKind::kInvalidInput, "selector: empty"};
     RETURN_IF_ERROR(parse_or(0));
@@ -117,7 +114,8 @@ class SelectorParser {
     if (take('(')) {
       if (depth == kNestingMax) return wrong("parentheses nested too deeply");
       RETURN_IF_ERROR(parse_or(depth + 1));
-      if (!take(')')) return at_ == text_.size() ? wrong_at(open, "'(' without ')'") : wrong("expected ',' '&' or ')'");
+      if (!take(')'))
+        return at_ == text_.size() ? wrong_at(open, "'(' without ')'") : wrong("expected ',' '&' or ')'");
     } else {
       RETURN_IF_ERROR(parse_term());
     }
@@ -179,7 +177,7 @@ using Marks = std::vector<char>;  // one a host
 
 Error nobody_has(const char* what, const std::string& word, const std::vector<std::string>& known) {
   return {ErrorKind::kInvalidInput,
-          std::string("selector: no host ") + what + " " + quoted(word) + did_you_mean(word, known)};
+          std::string("selector: no host ") + what + " " + quote(word) + did_you_mean(word, known)};
 }
 
 Result<Marks> match_names(const std::string& pattern, const Fleet& fleet) {
@@ -193,8 +191,8 @@ Result<Marks> match_names(const std::string& pattern, const Fleet& fleet) {
     tags.insert(tags.end(), host.tags.begin(), host.tags.end());
   }
   if (std::find(tags.begin(), tags.end(), pattern) != tags.end())
-    return Error{ErrorKind::kInvalidInput,
-                 "selector: no host is named " + quoted(pattern) + ", but it is a tag: write '@" + pattern + "'"};
+    return Error{ErrorKind::kInvalidInput, "selector: no host is named " + quote(pattern) +
+                                               ", but it is a tag: write '@" + pattern + "'"};
   return nobody_has("is named", pattern, names);
 }
 
@@ -235,7 +233,7 @@ Result<std::vector<size_t>> Selector::select(const Fleet& fleet) const {
   for (size_t i = 0; i < fleet.hosts.size(); ++i)
     if (stack.back()[i]) chosen.push_back(i);
   if (chosen.empty())
-    return Error{ErrorKind::kInvalidInput, "selector: " + quoted(text_) + " matches no host"};
+    return Error{ErrorKind::kInvalidInput, "selector: " + quote(text_) + " matches no host"};
   return chosen;
 }
 

@@ -49,10 +49,10 @@ std::string nearest_spelling(std::string_view word, const std::vector<std::strin
 
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
   const std::string nearest = nearest_spelling(word, candidates);
-  return nearest.empty() ? "" : " (did you mean " + quoted(nearest) + "?)";
+  return nearest.empty() ? "" : " (did you mean " + quote(nearest) + "?)";
 }
 
-std::string quoted(std::string_view text) {
+std::string quote(std::string_view text) {
   std::string out = "'";
   for (char c : text.substr(0, kQuotedMax)) out += (c >= 0x20 && c < 0x7f) ? c : '?';
   return out + (text.size() > kQuotedMax ? "...'" : "'");

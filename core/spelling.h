@@ -14,6 +14,6 @@ std::string nearest_spelling(std::string_view word, const std::vector<std::strin
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
 // 'text' for a message: unprintable bytes become '?', long text is cut.
-std::string quoted(std::string_view text);
+std::string quote(std::string_view text);
 
 }  // namespace flurry

@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh Debian 12 machine, as root: make demo, make test.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+PACKAGES := g++ cmake ninja-build make ccache pkg-config git ca-certificates \
+  libssh2-1-dev libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev \
+  libboost-dev libboost-program-options-dev libspdlog-dev libfmt-dev libgtest-dev nlohmann-json3-dev \
+  libssl-dev zlib1g-dev \
+  nix-bin busybox-static debootstrap debian-archive-keyring systemd-container dbus iproute2 procps util-linux \
+  openssh-client openssh-server sudo python3 python3-pytest time
+LINT_PACKAGES := clang-format-14 clang-tidy-14
+
+JOBS ?= $(shell nproc)
+
+.PHONY: deps build demo test unit lab-test bench format lint clean
+
+# Marked by the list of packages, so that it costs nothing the second time.
+DEPS_MARK := /var/lib/flurry-deps/$(shell echo '$(PACKAGES) $(LINT_PACKAGES)' | md5sum | cut -c1-16)
+deps: $(DEPS_MARK)
+$(DEPS_MARK):
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES) $(LINT_PACKAGES)
+	mkdir -p $(@D) && touch $@
+
+build: deps
+	cmake --preset release
+	cmake --build --preset release -j $(JOBS)
+
+demo: build
+	tests/lab/demo
+
+test: unit lint lab-test
+
+unit: build
+	ctest --preset release -j $(JOBS)
+
+lab-test: build
+	tests/lab/run-tests
+
+bench: build
+	tests/bench/run
+
+SOURCES = $(shell git ls-files -- '*.cc' '*.h')
+
+format: deps
+	clang-format-14 -i $(SOURCES)
+
+lint: build
+	clang-format-14 --dry-run --Werror $(SOURCES)
+	tests/lint/arrows
+
+clean:
+	rm -rf build

@@ -1,0 +1,163 @@
+#include "cli/host_runner.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "cli/copy/copy.h"
+#include "core/sys/clock.h"
+#include "eval/builder.h"
+
+namespace flurry {
+namespace {
+
+// A dial, an upload of the agent over a slow link, its start.
+constexpr Millis kConnectTimeout{120'000};
+constexpr Millis kBeginTimeout{30'000};
+// A confirmation is one dial and one call; a host that needs longer gets the next try.
+constexpr Millis kConfirmTimeout{10'000};
+constexpr Millis kReattachTimeout{15'000};
+constexpr Millis kObserveWait{2000};
+constexpr Millis kEvaluateTimeout{3600'000};
+constexpr Millis kBuildTimeout{24 * 3600'000};
+// A copy may take hours, but never this long without a byte.
+constexpr Millis kCopyIdle{60'000};
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <typename... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+}  // namespace
+
+HostRunner::HostRunner(RunnerParts parts)
+    : parts_(parts),
+      hosts_(parts.fleet.hosts.size()),
+      // Each build asks the daemon for as many jobs as Nix allows; more at once only fight over them.
+      build_slots_(std::max(1u, std::thread::hardware_concurrency())) {}
+
+HostRunner::~HostRunner() {
+  for (auto& task : tasks_) task.thread.request_stop();
+  parts_.happenings.close();
+  tasks_.clear();
+}
+
+void HostRunner::start(HostAction action) {
+  reap();
+  if (std::holds_alternative<action::Evaluate>(action.what)) {
+    to_evaluate_.emplace_back(action.host, action.id);
+    return;
+  }
+  spawn([this, action = std::move(action)](std::stop_token stop) {
+    parts_.happenings.push(ActionEnded{action.id, run(action.host, action.what, stop)});
+  });
+}
+
+void HostRunner::flush() {
+  if (to_evaluate_.empty()) return;
+  spawn([this, wanted = std::exchange(to_evaluate_, {})](std::stop_token stop) { evaluate(wanted, stop); });
+}
+
+void HostRunner::spawn(std::function<void(std::stop_token)> work) {
+  Task& task = tasks_.emplace_back();
+  task.thread = std::jthread([&task, work = std::move(work)](std::stop_token stop) {
+    work(stop);
+    task.done = true;
+  });
+}
+
+void HostRunner::reap() {
+  std::erase_if(tasks_, [](const Task& task) { return task.done.load(); });
+}
+
+Result<ActionValue> HostRunner::run(size_t host, const action::Any& what, std::stop_token stop) {
+  return std::visit(
+      Overloaded{
+          [&](const action::Connect&) { return connect(host); },
+          [&](const action::Evaluate&) { return Result<ActionValue>(ActionValue{}); },
+          [&](const action::Build& build_action) { return build(host, build_action.system, stop); },
+          [&](const action::Copy& copy_action) { return copy(host, copy_action.path); },
+          [&](const action::Begin& begin_action) { return begin(host, begin_action.spec); },
+          [&](const action::Observe& observe_action) { return observe(host, observe_action.seen); },
+          [&](const action::Reattach&) { return reattach(host); },
+          [&](const action::Confirm& confirm_action) { return confirm(host, confirm_action.nonce); },
+      },
+      what);
+}
+
+Result<void> HostRunner::redial(size_t host, TimePoint deadline) {
+  hosts_[host].session.reset();
+  ASSIGN_OR_RETURN(hosts_[host].session,
+                   HostSession::open(parts_.transport, parts_.fleet.hosts[host], parts_.agent, deadline));
+  return {};
+}
+
+Result<ActionValue> HostRunner::connect(size_t host) {
+  const TimePoint deadline = sys::now() + kConnectTimeout;
+  RETURN_IF_ERROR(redial(host, deadline));
+  ASSIGN_OR_RETURN(const Inspection inspection, hosts_[host].session->agent().inspect(false, deadline));
+  return ActionValue(inspection.facts);
+}
+
+void HostRunner::evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted, std::stop_token stop) {
+  std::vector<size_t> hosts;
+  for (const auto& [host, id] : wanted) hosts.push_back(host);
+  const auto on_host = [&](size_t host, Result<eval::SystemDerivation> system) {
+    const auto it = std::find_if(wanted.begin(), wanted.end(), [host](const auto& w) { return w.first == host; });
+    if (system)
+      parts_.happenings.push(ActionEnded{it->second, ActionValue(BuiltSystem{system->drv, system->out})});
+    else
+      parts_.happenings.push(ActionEnded{it->second, system.error()});
+  };
+  parts_.evaluator.evaluate(parts_.fleet, hosts, on_host, sys::now() + kEvaluateTimeout, stop);
+}
+
+Result<ActionValue> HostRunner::build(size_t host, const BuiltSystem& system, std::stop_token stop) {
+  while (!build_slots_.try_acquire_for(Millis(100)))
+    if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped"};
+  eval::Builder builder(parts_.eval_options);
+  const auto on_log = [&](std::string_view line) {
+    parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
+  };
+  const auto built = builder.build({system.drv, system.out}, on_log, sys::now() + kBuildTimeout, stop);
+  build_slots_.release();
+  if (!built) return built.error();
+  return ActionValue{};
+}
+
+Result<ActionValue> HostRunner::copy(size_t host, const StorePath& path) {
+  HostSession& session = *hosts_[host].session;
+  const auto on_progress = [&](const CopyState& state) { parts_.happenings.push(HostCopying{host, state}); };
+  RETURN_IF_ERROR(copy_closure(session.connection(), session.agent_command("import"), parts_.options.deployment, path,
+                               on_progress, kCopyIdle));
+  return ActionValue{};
+}
+
+Result<ActionValue> HostRunner::begin(size_t host, const ActivationSpec& spec) {
+  RETURN_IF_ERROR(hosts_[host].session->agent().begin(spec, sys::now() + kBeginTimeout));
+  return ActionValue{};
+}
+
+Result<ActionValue> HostRunner::observe(size_t host, uint64_t seen) {
+  ASSIGN_OR_RETURN(const AgentView view,
+                   hosts_[host].session->agent().observe(parts_.options.deployment, seen, kObserveWait));
+  return ActionValue(view);
+}
+
+Result<ActionValue> HostRunner::reattach(size_t host) {
+  RETURN_IF_ERROR(redial(host, sys::now() + kReattachTimeout));
+  ASSIGN_OR_RETURN(const AgentView view,
+                   hosts_[host].session->agent().observe(parts_.options.deployment, 0, Millis(0)));
+  return ActionValue(view);
+}
+
+Result<ActionValue> HostRunner::confirm(size_t host, const std::string& nonce) {
+  const TimePoint deadline = sys::now() + kConfirmTimeout;
+  RETURN_IF_ERROR(redial(host, deadline));
+  ASSIGN_OR_RETURN(const AgentView view,
+                   hosts_[host].session->agent().confirm(parts_.options.deployment, nonce, deadline));
+  return ActionValue(view);
+}
+
+}  // namespace flurry

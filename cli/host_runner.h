@@ -1,0 +1,91 @@
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <memory>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "cli/agent_binary.h"
+#include "cli/host_session.h"
+#include "cli/reporter.h"
+#include "cli/transport.h"
+#include "core/fleet.h"
+#include "core/rollout.h"
+#include "core/sys/bounded_queue.h"
+#include "eval/evaluator.h"
+
+namespace flurry {
+
+// A line or a number for the reporter, from a thread that works for a host.
+struct HostLine {
+  size_t host;
+  Stage stage;
+  std::string line;
+};
+struct HostCopying {
+  size_t host;
+  CopyState state;
+};
+
+// What the deployer's loop waits for.
+using Happening = std::variant<ActionEnded, Interrupted, HostLine, HostCopying>;
+using Happenings = sys::BoundedQueue<Happening>;
+
+// What the runner works with; all of it outlives the runner.
+struct RunnerParts {
+  const Fleet& fleet;  // exactly the hosts of this deployment
+  const DeploymentOptions& options;
+  const eval::EvalOptions& eval_options;
+  Transport& transport;
+  eval::Evaluator& evaluator;
+  const AgentBinary& agent;
+  Happenings& happenings;
+};
+
+// Carries out the rollout's actions, each on a thread of its own, and tells their ends to the queue.
+// start() and flush() are the main thread's. A host's session is touched by one action at a time,
+// because the rollout has only one in flight that needs it.
+class HostRunner {
+ public:
+  explicit HostRunner(RunnerParts parts);
+  ~HostRunner();  // asks everything to stop and waits for it
+
+  void start(HostAction action);
+  // Evaluations started since the last call run together.
+  void flush();
+
+ private:
+  struct Host {
+    std::unique_ptr<HostSession> session;
+  };
+
+  void spawn(std::function<void(std::stop_token)> work);
+  void reap();
+  Result<ActionValue> run(size_t host, const action::Any& what, std::stop_token stop);
+  Result<ActionValue> connect(size_t host);
+  Result<ActionValue> build(size_t host, const BuiltSystem& system, std::stop_token stop);
+  Result<ActionValue> copy(size_t host, const StorePath& path);
+  Result<ActionValue> begin(size_t host, const ActivationSpec& spec);
+  Result<ActionValue> observe(size_t host, uint64_t seen);
+  Result<ActionValue> reattach(size_t host);
+  Result<ActionValue> confirm(size_t host, const std::string& nonce);
+  Result<void> redial(size_t host, TimePoint deadline);
+  void evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted, std::stop_token stop);
+
+  RunnerParts parts_;
+  std::vector<Host> hosts_;
+  std::vector<std::pair<size_t, ActionId>> to_evaluate_;
+  std::counting_semaphore<> build_slots_;
+
+  struct Task {
+    std::atomic<bool> done = false;
+    std::jthread thread;
+  };
+  std::list<Task> tasks_;
+};
+
+}  // namespace flurry

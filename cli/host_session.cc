@@ -1,0 +1,123 @@
+#include "cli/host_session.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <fstream>
+
+#include "cli/remote_shell.h"
+#include "core/sys/clock.h"
+
+namespace flurry {
+namespace {
+
+// The script's own answer to "there is no such agent here": an exit code that sh gives to a missing
+// command too, and a first line on stderr that only it prints.
+constexpr int kNoAgent = 127;
+constexpr std::string_view kNoAgentMark = "flurry: no agent on ";
+constexpr Millis kExitWait{5000};
+
+Target target_of(const HostConfig& host) {
+  return {host.name, host.target_hosts, host.target_port, host.target_user, host.identity_file, host.ssh_options};
+}
+
+std::string last_line(std::string_view text) {
+  while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
+  const size_t start = text.rfind('\n');
+  return std::string(start == std::string_view::npos ? text : text.substr(start + 1));
+}
+
+// Waits until the agent's side has said something: an HTTP/2 server speaks first. False: it ended.
+Result<bool> wait_for_first_byte(int fd, TimePoint deadline) {
+  for (;;) {
+    char byte;
+    const ssize_t n = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n >= 0) return n > 0;
+    std::span<char> nothing;
+    const auto readable = sys::read_some(fd, nothing, deadline);
+    if (!readable) return readable.error();
+  }
+}
+
+Error explain_exit(const RemoteExit& exit, const std::string& peer, const std::vector<std::string>& escalation) {
+  const std::string said = last_line(exit.standard_error);
+  const std::string escalate = escalation.empty() ? "" : escalation.front();
+  const bool is_escalation = !escalate.empty() && said.find(escalate) != std::string::npos;
+  if (is_escalation)
+    return {ErrorKind::kRefused, peer + ": becoming root failed: " + said + "; allow this user to run commands by " +
+                                     escalate + " without a password, or set privilegeEscalationCommand"};
+  return {ErrorKind::kFailed, peer + ": the agent did not start (exit code " + std::to_string(exit.exit_code) +
+                                  "): " + (said.empty() ? "it said nothing" : said)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HostSession>> HostSession::open(Transport& transport, const HostConfig& host,
+                                                       const AgentBinary& binary, TimePoint deadline) {
+  std::unique_ptr<HostSession> session(new HostSession(host, binary));
+  ASSIGN_OR_RETURN(session->connection_, transport.dial(target_of(host), deadline));
+  ASSIGN_OR_RETURN(const bool reached, session->reach_agent(deadline));
+  if (reached) return session;
+  RETURN_IF_ERROR(session->upload_agent(deadline));
+  ASSIGN_OR_RETURN(const bool reached_now, session->reach_agent(deadline));
+  if (!reached_now)
+    return Error{ErrorKind::kFailed, session->connection_->peer() + ": the agent is gone right after it was sent"};
+  return session;
+}
+
+std::string HostSession::agent_command(const std::string& verb) const {
+  const std::string path = shell_quote(binary_.remote_path());
+  return as_root("if [ -x " + path + " ]; then exec " + path + " " + verb + "; fi; echo '" +
+                     std::string(kNoAgentMark) + "'\"$(uname -m)\" >&2; exit " + std::to_string(kNoAgent),
+                 host_.privilege_escalation_command);
+}
+
+Result<bool> HostSession::reach_agent(TimePoint deadline) {
+  agent_.reset();
+  ASSIGN_OR_RETURN(bridge_, connection_->exec(agent_command("connect"), deadline));
+  const auto speaks = wait_for_first_byte(bridge_->io().get(), deadline);
+  if (!speaks) return speaks.error().with_context(connection_->peer() + ": the agent does not answer");
+  if (!*speaks) {
+    ASSIGN_OR_RETURN(const RemoteExit exit, bridge_->wait(sys::now() + kExitWait));
+    const std::string said = last_line(exit.standard_error);
+    if (exit.exit_code != kNoAgent || !said.starts_with(kNoAgentMark))
+      return explain_exit(exit, connection_->peer(), host_.privilege_escalation_command);
+    const std::string machine = said.substr(kNoAgentMark.size());
+    if (machine != binary_.machine)
+      return Error{ErrorKind::kUnsupported, connection_->peer() + ": the host is " + machine +
+                                                ", the agent at hand is for " + binary_.machine +
+                                                "; set FLURRY_AGENT to one for that machine"};
+    return false;
+  }
+  ASSIGN_OR_RETURN(agent_, AgentClient::connect(std::move(bridge_->io()), deadline));
+  return true;
+}
+
+// Lands under its final name only whole and with the right hash.
+Result<void> HostSession::upload_agent(TimePoint deadline) {
+  const std::string dir = shell_quote(binary_.remote_dir());
+  const std::string script =
+      "set -e; umask 077; mkdir -p " + dir + "; cd " + dir +
+      "; t=.incoming.$$; trap 'rm -f $t' EXIT; cat > $t; echo '" + binary_.sha256 +
+      "  '$t | sha256sum -c - >/dev/null; chmod 0700 $t; sync $t; mv -f $t flurry-agent";
+  ASSIGN_OR_RETURN(auto process,
+                   connection_->exec(as_root(script, host_.privilege_escalation_command), deadline));
+  std::ifstream file(binary_.local_path, std::ios::binary);
+  std::vector<char> buffer(256 << 10);
+  Result<void> sent;
+  while (file && sent) {
+    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    sent = sys::write_all(process->io().get(), {buffer.data(), static_cast<size_t>(file.gcount())}, deadline);
+  }
+  ::shutdown(process->io().get(), SHUT_WR);
+  ASSIGN_OR_RETURN(const RemoteExit exit, process->wait(deadline));
+  if (exit.exit_code == 0 && sent) return {};
+  const Error error = explain_exit(exit, connection_->peer(), host_.privilege_escalation_command);
+  const bool is_full = exit.standard_error.find("No space left") != std::string::npos;
+  if (is_full)
+    return Error{ErrorKind::kNoSpace, connection_->peer() + ": no space for the agent (20 MB below /var/lib/flurry): " +
+                                          last_line(exit.standard_error)};
+  return error.with_context("bring the agent along");
+}
+
+}  // namespace flurry

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/agent_binary.h"
+#include "cli/rpc/agent_client.h"
+#include "cli/transport.h"
+#include "core/fleet.h"
+
+namespace flurry {
+
+// One SSH connection to a host and the agent behind it. One thread at a time.
+class HostSession {
+ public:
+  // Dials, brings the agent along where the host lacks it, starts it, says hello. Always a new
+  // connection. `host` and `binary` must outlive the session.
+  static Result<std::unique_ptr<HostSession>> open(Transport& transport, const HostConfig& host,
+                                                   const AgentBinary& binary, TimePoint deadline);
+
+  AgentClient& agent() { return *agent_; }
+  Connection& connection() { return *connection_; }
+
+  // The command that runs the agent's own `verb` as root on the host.
+  std::string agent_command(const std::string& verb) const;
+
+ private:
+  HostSession(const HostConfig& host, const AgentBinary& binary) : host_(host), binary_(binary) {}
+
+  // False: the host has no such agent yet.
+  Result<bool> reach_agent(TimePoint deadline);
+  Result<void> upload_agent(TimePoint deadline);
+
+  const HostConfig& host_;
+  const AgentBinary& binary_;
+  std::unique_ptr<Connection> connection_;
+  std::unique_ptr<RemoteProcess> bridge_;
+  std::unique_ptr<AgentClient> agent_;
+};
+
+}  // namespace flurry

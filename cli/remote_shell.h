@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace flurry {
+
+// `text` as one word of a POSIX shell.
+std::string shell_quote(std::string_view text);
+
+// A command line that any login shell understands and that runs `script` by sh as root: directly when
+// the remote user is root, through `escalation` otherwise.
+std::string as_root(std::string_view script, const std::vector<std::string>& escalation);
+
+}  // namespace flurry

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/agent_binary.h"
+#include "cli/host_runner.h"
+#include "cli/host_session.h"
+#include "cli/options.h"
+#include "cli/reporter.h"
+#include "cli/transport.h"
+#include "core/fleet.h"
+#include "eval/evaluator.h"
+
+namespace flurry {
+
+// What every verb works with; main makes it.
+struct Context {
+  const Options& options;
+  const eval::EvalOptions& eval_options;
+  Reporter& reporter;
+  Transport& transport;
+  eval::Evaluator& evaluator;
+  Happenings& happenings;  // signals arrive here
+};
+
+// The fleet of the flake, cut down to what --on and the flake's fragment select.
+Result<Fleet> load_selected(Context& context);
+
+// Reports an error that ends the run, and returns its exit code: 1 for what the user wrote, 2 for what
+// Nix could not do.
+int fail_run(Context& context, const Error& error);
+
+}  // namespace flurry

@@ -1,0 +1,111 @@
+#include "cli/verbs/rollout_run.h"
+
+#include <pwd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+
+#include "cli/deployer.h"
+#include "core/check.h"
+#include "core/sys/clock.h"
+
+namespace flurry {
+namespace {
+
+template <size_t N>
+void fill_random(unsigned char (&bytes)[N]) {
+  FLURRY_CHECK(::getrandom(bytes, N, 0) == static_cast<ssize_t>(N));
+}
+
+std::string make_nonce() {
+  unsigned char bytes[16];
+  fill_random(bytes);
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const unsigned char byte : bytes) {
+    out += kDigits[byte >> 4];
+    out += kDigits[byte & 15];
+  }
+  return out;
+}
+
+DeploymentId make_deployment_id() {
+  unsigned char entropy[10];
+  fill_random(entropy);
+  return DeploymentId::make(static_cast<unsigned long long>(sys::unix_ms()), entropy);
+}
+
+std::string user_at_machine() {
+  const passwd* user = ::getpwuid(::getuid());
+  char machine[256] = "";
+  ::gethostname(machine, sizeof machine - 1);
+  return std::string(user ? user->pw_name : "?") + "@" + machine;
+}
+
+bool needs_agent(Goal goal) { return goal != Goal::kBuild; }
+
+}  // namespace
+
+int run_rollout(Context& context, const Fleet& fleet, Goal goal,
+                std::vector<std::optional<StorePath>> fixed_paths) {
+  AgentBinary agent;
+  if (needs_agent(goal)) {
+    auto found = find_agent_binary();
+    if (!found) return fail_run(context, found.error());
+    agent = *std::move(found);
+  }
+  const Options& options = context.options;
+  const DeploymentOptions deployment{.deployment = make_deployment_id(),
+                                     .who = user_at_machine(),
+                                     .revision = fleet.revision,
+                                     .goal = goal,
+                                     .magic_rollback = options.magic_rollback,
+                                     .allow_no_rollback = options.allow_no_rollback,
+                                     .confirm_timeout = options.confirm_timeout};
+  DeploymentInfo info{deployment.deployment.str(), fleet.flake_ref, fleet.revision, goal, deployment.who, {},
+                      options.magic_rollback};
+  std::vector<HostTicket> tickets;
+  for (size_t i = 0; i < fleet.hosts.size(); ++i) {
+    info.hosts.push_back(fleet.hosts[i].name.str());
+    tickets.push_back({make_nonce(), fixed_paths.empty() ? std::nullopt : fixed_paths[i]});
+  }
+  context.reporter.started(info);
+
+  const TimePoint started = sys::now();
+  Rollout rollout(fleet.hosts, deployment, std::move(tickets), options.parallel);
+  HostRunner runner({fleet, deployment, context.eval_options, context.transport, context.evaluator, agent,
+                     context.happenings});
+  Deployer deployer(fleet, rollout, runner, context.happenings, context.reporter);
+  const std::vector<HostResult> results = deployer.run();
+  const int code = exit_code(results, rollout.was_interrupted());
+  context.reporter.finished(results, code, sys::now() - started);
+  if (rollout.was_interrupted()) {
+    // What still runs in a thread must not keep a user who wants to leave.
+    std::fflush(nullptr);
+    std::_Exit(code);
+  }
+  return code;
+}
+
+bool agreed(const Context& context, const std::string& question) {
+  const bool somebody_is_there = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
+  if (context.options.yes || !somebody_is_there) return true;
+  std::cerr << question << " [y/N] " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+std::string name_some(const Fleet& fleet) {
+  constexpr size_t kNamesMax = 8;
+  std::string out;
+  const size_t shown = std::min(fleet.hosts.size(), kNamesMax);
+  for (size_t i = 0; i < shown; ++i) out += (i ? ", " : "") + fleet.hosts[i].name.str();
+  if (fleet.hosts.size() > shown) out += " and " + std::to_string(fleet.hosts.size() - shown) + " more";
+  return out;
+}
+
+}  // namespace flurry

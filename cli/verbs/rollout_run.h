@@ -1,0 +1,20 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "cli/verbs/context.h"
+
+namespace flurry {
+
+// Deploys to every host of `fleet` and reports it all, as `deploy` and `rollback` both do. `fixed_paths`
+// is empty, or holds for each host the system that it already has and shall go to.
+int run_rollout(Context& context, const Fleet& fleet, Goal goal, std::vector<std::optional<StorePath>> fixed_paths);
+
+// True when the user agrees to `question`, or was not to be asked (--yes, or nobody sits there).
+bool agreed(const Context& context, const std::string& question);
+
+// "web-01, web-02 and 6 more"
+std::string name_some(const Fleet& fleet);
+
+}  // namespace flurry

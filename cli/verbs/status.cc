@@ -1,0 +1,90 @@
+#include <numeric>
+#include <thread>
+
+#include "cli/verbs/ask_hosts.h"
+#include "cli/verbs/verbs.h"
+
+namespace flurry {
+namespace {
+
+constexpr Millis kSessionTimeout{30'000};
+constexpr Millis kEvaluateTimeout{3600'000};
+// An agent that was just started finishes an old story first; its end is worth a moment.
+constexpr Millis kSettle{20'000};
+constexpr Millis kSettleInterval{300};
+
+bool is_finishing(const Inspection& inspection) {
+  return inspection.active && inspection.active->phase != to_string(Phase::kChecking) &&
+         inspection.active->phase != to_string(Phase::kSwitching);
+}
+
+StatusReport ask(const std::string& name, Result<std::unique_ptr<HostSession>> session) {
+  StatusReport report{.host = name};
+  if (!session) {
+    report.error = session.error().message;
+    return report;
+  }
+  AgentClient& agent = (*session)->agent();
+  auto inspection = agent.inspect(false, sys::now() + kSessionTimeout);
+  const TimePoint until = sys::now() + kSettle;
+  while (inspection && is_finishing(*inspection) && sys::now() < until) {
+    std::this_thread::sleep_for(kSettleInterval);
+    inspection = agent.inspect(false, sys::now() + kSessionTimeout);
+  }
+  if (!inspection) {
+    report.error = inspection.error().message;
+    return report;
+  }
+  report.state = inspection->facts.state;
+  report.booted = inspection->booted;
+  report.reboot_needed = inspection->reboot_needed;
+  report.system_running = inspection->system_running;
+  report.agent_version = agent.version();
+  report.active = inspection->active;
+  report.last = inspection->last;
+  return report;
+}
+
+}  // namespace
+
+int run_status(Context& context) {
+  const auto fleet = load_selected(context);
+  if (!fleet) return fail_run(context, fleet.error());
+  const auto agent = find_agent_binary();
+  if (!agent) return fail_run(context, agent.error());
+
+  // What the flake says is evaluated while the hosts are asked.
+  std::vector<std::string> desired(fleet->hosts.size());
+  std::vector<std::string> desired_error(fleet->hosts.size());
+  std::jthread evaluation([&](const std::stop_token& stop) {
+    std::vector<size_t> all(fleet->hosts.size());
+    std::iota(all.begin(), all.end(), 0);
+    context.evaluator.evaluate(
+        *fleet, all,
+        [&](size_t host, const Result<eval::SystemDerivation>& system) {
+          if (system)
+            desired[host] = system->out.str();
+          else
+            desired_error[host] = system.error().message;
+        },
+        sys::now() + kEvaluateTimeout, stop);
+  });
+  auto reports = ask_hosts<StatusReport>(context, *fleet, *agent, kSessionTimeout,
+                                         [&](size_t host, Result<std::unique_ptr<HostSession>> session) {
+                                           return ask(fleet->hosts[host].name.str(), std::move(session));
+                                         });
+  if (!reports) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
+  evaluation.join();
+
+  bool is_unreachable = false;
+  for (size_t i = 0; i < reports->size(); ++i) {
+    StatusReport& report = (*reports)[i];
+    report.desired = desired[i];
+    report.desired_error = desired_error[i];
+    is_unreachable |= !report.error.empty();
+    context.reporter.status(report);
+  }
+  return is_unreachable ? 3 : 0;
+}
+
+}  // namespace flurry

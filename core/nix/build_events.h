@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace flurry::nix {
+
+// Something that happened during a build.
+struct BuildEvent {
+  enum class Kind {
+    kStarted,   // `derivation` is being built
+    kPhase,     // it entered the phase `text`
+    kLogLine,   // it printed `text`
+    kFinished,  // it ended, well or not: the result tells
+    kMessage,   // the daemon's own words, mostly an error about some derivation; `derivation` is empty
+  };
+  Kind kind = Kind::kMessage;
+  std::string derivation;  // as the daemon says it, "/nix/store/…-name.drv"
+  std::string text;        // without escape sequences
+};
+using BuildEventSink = std::function<void(const BuildEvent&)>;
+
+// Turns the daemon's activities (Nix: src/libutil/logging.hh) into events. Bounded: of more than
+// kActivitiesMax activities open at once the newest are not followed. Does no I/O. One thread.
+class BuildEvents {
+ public:
+  static constexpr size_t kActivitiesMax = 4096;
+  using Field = std::variant<uint64_t, std::string>;
+
+  explicit BuildEvents(BuildEventSink sink) : sink_(std::move(sink)) {}
+
+  void message(const std::string& text);
+  void start(uint64_t id, uint64_t type, const std::vector<Field>& fields);
+  void stop(uint64_t id);
+  void result(uint64_t id, uint64_t type, const std::vector<Field>& fields);
+
+ private:
+  void tell(BuildEvent::Kind kind, const std::string& derivation, const std::string& text);
+
+  BuildEventSink sink_;  // may be empty
+  std::map<uint64_t, std::string> derivations_;  // by activity
+};
+
+}  // namespace flurry::nix

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/names.h"
+#include "core/nix/path_info.h"
+
+namespace flurry::transfer {
+
+// Controller and agent are of one release, so versions must be equal.
+constexpr uint32_t kCopyProtocolVersion = 1;
+constexpr size_t kClosurePathsMax = 200'000;
+// Paths in one kPaths frame: 4096 of the longest fit into a frame.
+constexpr size_t kPathsPerFrame = 3072;
+// One path, and with it a sum over a closure that cannot overflow.
+constexpr uint64_t kNarSizeMax = 1ull << 44;
+
+// One path of the closure; its place in the list, references first, is its index in all messages.
+struct PathEntry {
+  StorePath path;
+  uint64_t nar_size = 0;  // bytes
+};
+
+struct Hello {
+  uint32_t version = kCopyProtocolVersion;
+  DeploymentId deployment;
+  StorePath top;
+  uint32_t path_count = 0;  // paths that follow in kPaths frames
+};
+
+struct Missing {
+  std::vector<uint32_t> indices;  // ascending
+  uint64_t free_bytes = 0;
+  uint64_t needed_bytes = 0;  // with the margin that must stay free
+};
+
+struct Done {
+  uint64_t paths = 0;
+  uint64_t bytes = 0;
+};
+
+// An error, and the path that it is about.
+struct Failure {
+  Error error;
+  int64_t index = -1;  // none: -1
+};
+
+}  // namespace flurry::transfer
