@@ -145,13 +145,15 @@ class Conversation {
   bool overflowed_ = false;
 };
 
-Result<void> reap(pid_t pid, TimePoint deadline, CommandResult& result) {
+Result<void> reap(pid_t pid, TimePoint deadline, const std::stop_token& stop, CommandResult& result) {
   for (bool killed = false;;) {
+    if (stop.stop_requested()) deadline = std::min(deadline, now());
     int status = 0;
     const pid_t done = ::waitpid(pid, &status, WNOHANG);
     if (done == pid) {
       if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
       if (WIFSIGNALED(status)) result.signal = WTERMSIG(status);
+      if (killed && stop.stop_requested()) return Error{ErrorKind::kCancelled, "was stopped"};
       if (killed) return Error{ErrorKind::kTimedOut, "did not end before its deadline and was stopped"};
       return {};
     }
@@ -189,7 +191,8 @@ Result<CommandResult> run(const Command& command, TimePoint deadline) {
 
   CommandResult result;
   Conversation conversation(command, std::move(in.first), std::move(out_read), std::move(err_read));
-  while (conversation.is_open() && !conversation.overflowed() && now() < deadline) {
+  while (conversation.is_open() && !conversation.overflowed() && !command.stop.stop_requested() &&
+         now() < deadline) {
     conversation.turn(std::clamp<Millis>(deadline - now(), Millis(0), Millis(100)));
     // A grandchild may keep the pipe open after the program itself has ended.
     siginfo_t info{};
@@ -200,7 +203,7 @@ Result<CommandResult> run(const Command& command, TimePoint deadline) {
       break;
     }
   }
-  const auto ended = reap(pid, conversation.overflowed() ? now() : deadline, result);
+  const auto ended = reap(pid, conversation.overflowed() ? now() : deadline, command.stop, result);
   conversation.finish(result);
   if (conversation.overflowed())
     return Error{ErrorKind::kFailed, command.argv[0] + ": printed more than " +

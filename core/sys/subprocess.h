@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ struct Command {
   size_t output_limit = 64u << 20;       // of stdout; more is an error
   // Called with each line of stderr as it comes, without its newline. May be empty.
   std::function<void(std::string_view)> on_stderr_line;
+  // Ends the program as its deadline would; the result is then kCancelled. Default: never.
+  std::stop_token stop;
 };
 
 struct CommandResult {

@@ -1,0 +1,121 @@
+#include "eval/nix_command.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/sys/subprocess.h"
+
+namespace flurry::eval {
+namespace {
+
+constexpr size_t kErrorLinesMax = 24;
+constexpr size_t kTraceMax = 32u << 10;
+// Traces that carry our own results (system_evaluation.cc) are no news to the user.
+constexpr std::string_view kOwnTrace = "trace: flurry-";
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    while (!line.empty() && (line.back() == ' ' || line.back() == '\r')) line.pop_back();
+    if (!line.starts_with(kOwnTrace)) lines.push_back(std::move(line));
+    at = end + 1;
+  }
+  return lines;
+}
+
+std::string join(const std::vector<std::string>& lines, size_t from, size_t to) {
+  std::string out;
+  for (size_t i = from; i < to; ++i) out += (i > from ? "\n" : "") + lines[i];
+  return out;
+}
+
+// The mistake that most new users of flakes make, in words that Nix doesn't find.
+std::string untracked_hint(const std::string& message) {
+  const size_t source = message.find("-source");
+  const bool missing = message.find("No such file") != std::string::npos ||
+                       message.find("does not exist") != std::string::npos;
+  if (source == std::string::npos || !missing) return {};
+  return "\n(in a git repository, Nix sees only files that git tracks: git add the missing one)";
+}
+
+}  // namespace
+
+std::vector<std::string> nix_environment(const EvalOptions& options) {
+  std::vector<std::string> environment{"NO_COLOR=1", "LC_ALL=C"};
+  environment.insert(environment.end(), options.environment.begin(), options.environment.end());
+  return environment;
+}
+
+std::string strip_escapes(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\x1b' && i + 1 < text.size() && text[i + 1] == '[') {
+      // A CSI sequence ends with a byte of 0x40-0x7e.
+      for (i += 2; i < text.size() && (text[i] < 0x40 || text[i] > 0x7e);) ++i;
+    } else if (static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t') {
+      if (c != 0x7f) out += c;
+    }
+  }
+  return out;
+}
+
+std::string nix_error_message(std::string_view standard_error, bool whole) {
+  const auto lines = lines_of(strip_escapes(standard_error));
+  size_t start = lines.size();
+  for (size_t i = lines.size(); i-- > 0 && start == lines.size();) {
+    const size_t text = lines[i].find_first_not_of(' ');
+    if (text != std::string::npos && lines[i].compare(text, 6, "error:") == 0 && lines[i].size() > text + 7)
+      start = i;
+  }
+  if (start == lines.size()) {
+    const size_t from = lines.size() > kErrorLinesMax ? lines.size() - kErrorLinesMax : 0;
+    return lines.empty() ? "no message" : join(lines, from, lines.size());
+  }
+  // Newer versions put the trace before the error, older behind it: "… while evaluating".
+  size_t end = start + 1;
+  while (end < lines.size() && end - start < kErrorLinesMax &&
+         lines[end].find("… while") == std::string::npos &&
+         lines[end].find("use '--show-trace'") == std::string::npos)
+    ++end;
+  while (end > start + 1 && lines[end - 1].empty()) --end;
+  std::string message = join(lines, start, end);
+  message.erase(0, message.find("error:") + 6);
+  message.erase(0, message.find_first_not_of(' '));
+  message += untracked_hint(message);
+  if (whole) {
+    std::string trace = join(lines, 0, lines.size());
+    if (trace.size() > kTraceMax) trace = "[...]\n" + trace.substr(trace.size() - kTraceMax);
+    message += "\n\nall that nix said:\n" + trace;
+  }
+  return message;
+}
+
+Result<std::string> run_nix(const EvalOptions& options, const std::vector<std::string>& arguments,
+                            const OnLine& on_line, TimePoint deadline, std::stop_token stop) {
+  if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped by the user"};
+  sys::Command command;
+  command.argv = {"nix", "--extra-experimental-features", "nix-command flakes"};
+  command.argv.insert(command.argv.end(), arguments.begin(), arguments.end());
+  command.argv.emplace_back("--no-write-lock-file");
+  for (const auto& [name, flake] : options.override_inputs)
+    command.argv.insert(command.argv.end(), {"--override-input", name, flake});
+  for (const auto& [name, value] : options.nix_options)
+    command.argv.insert(command.argv.end(), {"--option", name, value});
+  if (options.impure) command.argv.emplace_back("--impure");
+  if (options.show_trace) command.argv.emplace_back("--show-trace");
+  command.environment = nix_environment(options);
+  command.on_stderr_line = on_line;
+  command.stop = stop;
+  ASSIGN_OR_RETURN(auto result, sys::run(command, deadline));
+  if (result.exit_code == 0) return std::move(result.standard_output);
+  if (result.signal != 0)
+    return Error{ErrorKind::kFailed,
+                 "nix ended by " + sys::describe_exit(result) +
+                     (result.signal == 9 ? " (out of memory? try a smaller number of workers)" : "")};
+  return Error{ErrorKind::kFailed, nix_error_message(result.standard_error, options.show_trace)};
+}
+
+}  // namespace flurry::eval

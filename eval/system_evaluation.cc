@@ -1,0 +1,189 @@
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "core/spelling.h"
+#include "core/sys/bounded_queue.h"
+#include "core/sys/clock.h"
+#include "eval/nix_command.h"
+#include "eval/nix_evaluator.h"
+
+// Many hosts, few processes, one host's error its own: each process is given a chunk of hosts and tells
+// by traces on stderr which host it begins and what came out. So results come one by one, and the host
+// that a dying process was at is known; a new process takes the hosts behind it.
+namespace flurry::eval {
+namespace {
+
+// A process keeps what its hosts share; more hosts a process cost memory (an evaluation each).
+constexpr size_t kChunkMax = 10;
+// A NixOS system takes so much to evaluate, as far as anyone has published.
+constexpr size_t kHostMemory = size_t{3} << 30;
+constexpr size_t kResultsWaitingMax = 256;
+
+struct Answer {
+  size_t host;
+  Result<SystemDerivation> system;
+};
+
+// Available memory in bytes; a big number when the kernel doesn't tell.
+size_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string word; file >> word;)
+    if (size_t kib = 0; word == "MemAvailable:" && file >> kib) return kib << 10;
+  return SIZE_MAX / 4;
+}
+
+size_t worker_count(const EvalOptions& options, size_t hosts) {
+  if (options.workers_max > 0) return std::min(options.workers_max, hosts);
+  const size_t by_memory = std::max<size_t>(1, available_memory() / 4 * 3 / kHostMemory);
+  return std::min({std::max<size_t>(1, std::thread::hardware_concurrency()), by_memory, hosts});
+}
+
+// Nobody's own trace begins like this by accident.
+std::string make_marker() {
+  std::random_device random;
+  return "flurry-" + std::to_string(random()) + std::to_string(random());
+}
+
+std::string expression(const std::string& marker, bool own_path, const std::vector<std::string>& names) {
+  // `names` are HostNames: nothing in them needs escaping.
+  std::string list;
+  for (const auto& name : names) list += " \"" + name + "\"";
+  const std::string path = own_path
+                               ? "(f.hosts.${name}.profiles.system.path or f.defaults.profiles.system.path)"
+                               : "f.${name}.config.system.build.toplevel";
+  return "f: builtins.map (name: builtins.trace \"" + marker + " begin ${name}\" (let p = " + path +
+         "; s = builtins.unsafeDiscardStringContext; in "
+         "if !(builtins.isAttrs p && p ? drvPath && p ? outPath) then throw \"the path of profile system is "
+         "not a derivation\" else "
+         "builtins.trace \"" +
+         marker + " done ${name} ${s p.drvPath} ${s p.outPath}\" true)) [" + list + " ]";
+}
+
+// "DRV OUT"
+Result<SystemDerivation> parse_paths(std::string_view text) {
+  const size_t blank = std::min(text.find(' '), text.size());
+  ASSIGN_OR_RETURN(auto drv, StorePath::parse(text.substr(0, blank)));
+  ASSIGN_OR_RETURN(auto out, StorePath::parse(text.substr(std::min(blank + 1, text.size()))));
+  return SystemDerivation{std::move(drv), std::move(out)};
+}
+
+// Hosts that one process evaluates: all of them by their own path, or all of them without.
+struct Chunk {
+  bool own_path;
+  std::vector<size_t> hosts;
+};
+
+// One worker's way through chunks.
+class Worker {
+ public:
+  Worker(const Fleet& fleet, const EvalOptions& options, sys::BoundedQueue<Answer>& answers,
+         TimePoint deadline, std::stop_token stop)
+      : fleet_(fleet), options_(options), answers_(answers), deadline_(deadline), stop_(std::move(stop)) {}
+
+  void evaluate(const Chunk& chunk) {
+    rest_.assign(chunk.hosts.begin(), chunk.hosts.end());
+    while (!rest_.empty()) run_process(chunk.own_path);
+  }
+
+ private:
+  // Takes at least one host off rest_.
+  void run_process(bool own_path) {
+    const std::string marker = make_marker();
+    std::vector<std::string> names;
+    for (size_t host : rest_) names.push_back(name_of(host));
+    begun_ = false;
+    const auto output = run_nix(
+        options_,
+        {"eval", "--json", fleet_.eval_ref + (own_path ? "#flurry" : "#nixosConfigurations"), "--apply",
+         expression(marker, own_path, names)},
+        [&](std::string_view line) { take_line(line, "trace: " + marker + " "); }, deadline_, stop_);
+    if (rest_.empty()) return;
+    if (output) return answer_all({ErrorKind::kFailed, "evaluation: nix ended without an answer"});
+    const bool one_host = begun_ && output.error().kind == ErrorKind::kFailed;
+    const Error error = explain(output.error());
+    if (!one_host) return answer_all(error);
+    answer(error);
+  }
+
+  // Newer Nix reads a locked directory again and finds that it isn't what was locked.
+  static Error explain(const Error& error) {
+    const bool changed = error.message.find("NAR hash mismatch in input") != std::string::npos;
+    return error.with_context(changed ? "evaluation: the flake's files changed since it was read, start again"
+                                      : "evaluation");
+  }
+
+  void take_line(std::string_view line, std::string_view prefix) {
+    const size_t at = line.find(prefix);
+    if (at == std::string_view::npos || rest_.empty()) return;
+    line.remove_prefix(at + prefix.size());
+    const std::string name = name_of(rest_.front());
+    if (line == "begin " + name) begun_ = true;
+    const std::string done = "done " + name + " ";
+    if (!line.starts_with(done)) return;
+    auto system = parse_paths(line.substr(done.size()));
+    begun_ = false;
+    answer(system ? std::move(system) : system.error().with_context("evaluation: unexpected answer"));
+  }
+
+  void answer(Result<SystemDerivation> system) {
+    const size_t host = rest_.front();
+    rest_.pop_front();
+    answers_.push({host, std::move(system)});
+  }
+
+  void answer_all(const Error& error) {
+    while (!rest_.empty()) answer(error);
+  }
+
+  const std::string& name_of(size_t host) const { return fleet_.hosts[host].name.str(); }
+
+  const Fleet& fleet_;
+  const EvalOptions& options_;
+  sys::BoundedQueue<Answer>& answers_;
+  const TimePoint deadline_;
+  const std::stop_token stop_;
+  std::deque<size_t> rest_;  // in the order in which Nix evaluates them
+  bool begun_ = false;       // the first of rest_ is being evaluated
+};
+
+std::vector<Chunk> make_chunks(const Fleet& fleet, const std::vector<size_t>& hosts, size_t workers) {
+  const size_t size = std::clamp<size_t>((hosts.size() + workers - 1) / workers, 1, kChunkMax);
+  std::vector<Chunk> chunks;
+  for (const bool own_path : {false, true}) {
+    const size_t first = chunks.size();
+    for (size_t host : hosts) {
+      if (fleet.hosts[host].profiles.at("system").has_path != own_path) continue;
+      if (chunks.size() == first || chunks.back().hosts.size() == size) chunks.push_back({own_path, {}});
+      chunks.back().hosts.push_back(host);
+    }
+  }
+  return chunks;
+}
+
+}  // namespace
+
+void NixEvaluator::evaluate(const Fleet& fleet, const std::vector<size_t>& hosts, const OnHost& on_host,
+                            TimePoint deadline, std::stop_token stop) {
+  if (hosts.empty()) return;
+  const size_t workers = worker_count(options_, hosts.size());
+  const auto chunks = make_chunks(fleet, hosts, workers);
+  sys::BoundedQueue<Answer> answers(kResultsWaitingMax);
+  std::atomic<size_t> next_chunk = 0;
+  std::vector<std::jthread> threads;
+  for (size_t i = 0; i < workers; ++i)
+    threads.emplace_back([&] {
+      Worker worker(fleet, options_, answers, deadline, stop);
+      for (size_t c = next_chunk++; c < chunks.size(); c = next_chunk++) worker.evaluate(chunks[c]);
+    });
+  for (size_t answered = 0; answered < hosts.size();)
+    for (auto& answer : answers.pop_all(std::nullopt)) {
+      on_host(answer.host, std::move(answer.system));
+      ++answered;
+    }
+}
+
+}  // namespace flurry::eval

@@ -1,0 +1,298 @@
+#include "core/rollout.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+namespace flurry {
+namespace {
+
+StorePath path(char c) {
+  return *StorePath::parse("/nix/store/" + std::string(32, c) + "-system");
+}
+
+// Answers the rollout's actions as a well-behaved world would, with faults by name; keeps count.
+class World {
+ public:
+  explicit World(size_t hosts) {
+    for (size_t i = 0; i < hosts; ++i) {
+      hosts_.push_back({.name = *HostName::parse("h" + std::to_string(i + 1))});
+      tickets_.push_back({.nonce = "nonce" + std::to_string(i)});
+    }
+    options_.confirm_timeout = Millis(30'000);
+  }
+
+  std::vector<HostConfig> hosts_;
+  std::vector<HostTicket> tickets_;
+  DeploymentOptions options_{.deployment = *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV")};
+  size_t parallel_ = 10;
+
+  // Faults and what agents tell, by host.
+  std::map<size_t, Error> connect_fails, evaluate_fails, build_fails, copy_fails, begin_fails;
+  std::map<size_t, HostFacts> facts;
+  std::map<size_t, std::deque<Result<ActionValue>>> views;
+  // Interrupt before this turn.
+  std::map<int, int> interrupts;
+
+  std::vector<HostResult> run() {
+    Rollout rollout(hosts_, options_, tickets_, parallel_);
+    std::vector<RolloutEvent> events;
+    TimePoint now{Millis(1000)};
+    for (int turn = 0; turn < 10'000 && !rollout.is_finished(); ++turn) {
+      for (int i = 0; i < interrupts[turn]; ++i) events.emplace_back(Interrupted{});
+      const auto actions = rollout.step(now, events);
+      events.clear();
+      size_t under_way = 0;
+      for (const auto& host : rollout.hosts()) under_way += host.is_under_way();
+      most_under_way = std::max(most_under_way, under_way);
+      for (const auto& a : actions) {
+        log.push_back(hosts_[a.host].name.str() + " " + name(a.what));
+        events.emplace_back(ActionEnded{a.id, answer(a.host, a.what)});
+      }
+      now += Millis(500);
+    }
+    EXPECT_TRUE(rollout.is_finished());
+    std::vector<HostResult> results;
+    for (const auto& host : rollout.hosts()) results.push_back(host.result());
+    code = exit_code(results, rollout.was_interrupted());
+    return results;
+  }
+
+  std::vector<std::string> log;
+  size_t most_under_way = 0;
+  int code = -1;
+
+  bool did(const std::string& entry) const { return std::find(log.begin(), log.end(), entry) != log.end(); }
+
+ private:
+  static std::string name(const action::Any& what) {
+    constexpr const char* kNames[] = {"connect", "evaluate", "build", "copy", "begin", "observe", "reattach", "confirm"};
+    return kNames[what.index()];
+  }
+
+  static Result<ActionValue> or_fault(const std::map<size_t, Error>& faults, size_t host, ActionValue value) {
+    const auto it = faults.find(host);
+    if (it != faults.end()) return it->second;
+    return value;
+  }
+
+  Result<ActionValue> answer(size_t host, const action::Any& what) {
+    if (std::holds_alternative<action::Connect>(what)) {
+      HostFacts healthy{.state = {.running = path('1'), .profile = path('1'), .generation = 1}};
+      return or_fault(connect_fails, host, facts.count(host) ? facts[host] : healthy);
+    }
+    if (std::holds_alternative<action::Evaluate>(what))
+      return or_fault(evaluate_fails, host, BuiltSystem{path('d'), path('2')});
+    if (std::holds_alternative<action::Build>(what)) return or_fault(build_fails, host, {});
+    if (std::holds_alternative<action::Copy>(what)) return or_fault(copy_fails, host, {});
+    if (std::holds_alternative<action::Begin>(what)) return or_fault(begin_fails, host, {});
+    auto& queue = views[host];
+    if (!queue.empty()) {
+      auto next = queue.front();
+      queue.pop_front();
+      return next;
+    }
+    if (std::holds_alternative<action::Confirm>(what)) {
+      confirmed_[host] = true;
+      return ActionValue(AgentView{.known = true, .revision = 2, .phase = Phase::kConfirmed});
+    }
+    if (confirmed_[host])
+      return ActionValue(AgentView{.known = true, .revision = 3, .phase = Phase::kEnded, .outcome = Outcome::kSucceeded});
+    return ActionValue(AgentView{.known = true, .revision = 1, .phase = Phase::kAwaitingConfirmation});
+  }
+
+  std::map<size_t, bool> confirmed_;
+};
+
+AgentView ended(Outcome outcome, std::string reason = "") {
+  return {.known = true, .revision = 9, .phase = Phase::kEnded, .outcome = outcome, .reason = std::move(reason)};
+}
+
+TEST(Rollout, TakesEveryHostFromPreflightToCommit) {
+  World world(3);
+  for (const auto& result : world.run()) {
+    EXPECT_EQ(result.outcome, Outcome::kSucceeded);
+    EXPECT_EQ(result.from_path, path('1').str());
+    EXPECT_EQ(result.to_path, path('2').str());
+  }
+  EXPECT_EQ(world.code, 0);
+}
+
+TEST(Rollout, TouchesNothingOnAHostThatRunsAndCommittedTheClosure) {
+  World world(1);
+  world.facts[0] = {.state = {.running = path('2'), .profile = path('2')}};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kUnchanged);
+  EXPECT_FALSE(world.did("h1 build"));
+  EXPECT_FALSE(world.did("h1 begin"));
+}
+
+TEST(Rollout, DeploysAgainWhenTheClosureRunsButWasNeverCommitted) {
+  World world(1);
+  world.facts[0] = {.state = {.running = path('2'), .profile = path('1')}};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kSucceeded);
+  EXPECT_TRUE(world.did("h1 begin"));
+}
+
+TEST(Rollout, LetsAHostFailAlone) {
+  World world(5);
+  world.connect_fails[0] = {ErrorKind::kUnreachable, "no route"};
+  world.evaluate_fails[1] = {ErrorKind::kFailed, "attribute missing"};
+  world.build_fails[2] = {ErrorKind::kFailed, "gcc died"};
+  world.copy_fails[3] = {ErrorKind::kNoSpace, "disk full"};
+  const auto results = world.run();
+  const Stage stages[] = {Stage::kPreflight, Stage::kEvaluate, Stage::kBuild, Stage::kCopy};
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(results[i].outcome, Outcome::kFailedUnchanged);
+    EXPECT_EQ(results[i].stage, stages[i]);
+  }
+  EXPECT_EQ(results[4].outcome, Outcome::kSucceeded);
+  EXPECT_EQ(world.code, 3);
+}
+
+TEST(Rollout, NeverBuildsForAHostThatCannotBeReached) {
+  World world(1);
+  world.connect_fails[0] = {ErrorKind::kUnreachable, "no route"};
+  world.run();
+  EXPECT_FALSE(world.did("h1 build"));
+}
+
+TEST(Rollout, SkipsAnOfflineHostThatMayBeOffline) {
+  World world(2);
+  world.hosts_[0].allow_offline = true;
+  world.connect_fails[0] = {ErrorKind::kUnreachable, "no route"};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kSkipped);
+  EXPECT_EQ(world.code, 6);
+}
+
+TEST(Rollout, FailsAHostThatRefusesTheLoginEvenWhereItMayBeOffline) {
+  World world(1);
+  world.hosts_[0].allow_offline = true;
+  world.connect_fails[0] = {ErrorKind::kRefused, "host key changed"};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kFailedUnchanged);
+}
+
+TEST(Rollout, RefusesAHostThatAnotherDeploymentHolds) {
+  World world(1);
+  world.facts[0] = {.held_by = "01X of bob"};
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kFailedUnchanged);
+  EXPECT_NE(results[0].reason.find("01X of bob"), std::string::npos);
+}
+
+TEST(Rollout, ReportsWhatTheAgentSaysHappened) {
+  for (const Outcome outcome : {Outcome::kRolledBack, Outcome::kRollbackFailed, Outcome::kFailedUnchanged}) {
+    World world(1);
+    world.views[0] = {ActionValue(ended(outcome, "because"))};
+    const auto results = world.run();
+    EXPECT_EQ(results[0].outcome, outcome);
+    EXPECT_EQ(results[0].reason, "because");
+  }
+}
+
+TEST(Rollout, LooksForTheHostAgainWhenTheConnectionIsLost) {
+  World world(1);
+  world.views[0] = {Error{ErrorKind::kUnreachable, "reset"}, Error{ErrorKind::kUnreachable, "no route"},
+                    ActionValue(ended(Outcome::kRolledBack))};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kRolledBack);
+  EXPECT_TRUE(world.did("h1 reattach"));
+}
+
+TEST(Rollout, CallsAHostUnknownThatNeverComesBack) {
+  World world(1);
+  for (int i = 0; i < 5000; ++i) world.views[0].push_back(Error{ErrorKind::kUnreachable, "no route"});
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kUnknown);
+  EXPECT_EQ(world.code, 5);
+}
+
+TEST(Rollout, KnowsThatNothingHappenedWhenTheAgentNeverHeardOfTheDeployment) {
+  World world(1);
+  world.begin_fails[0] = {ErrorKind::kUnreachable, "reset"};
+  world.views[0] = {ActionValue(AgentView{.known = false})};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kFailedUnchanged);
+}
+
+TEST(Rollout, FollowsABeginWhoseAnswerWasLost) {
+  World world(1);
+  world.begin_fails[0] = {ErrorKind::kTimedOut, "no answer"};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kSucceeded);
+}
+
+TEST(Rollout, KeepsToItsParallelism) {
+  World world(20);
+  world.parallel_ = 3;
+  world.run();
+  EXPECT_EQ(world.most_under_way, 3u);
+}
+
+TEST(Rollout, StartsAHostAfterThoseItRequires) {
+  World world(2);
+  world.hosts_[0].requires_hosts = {world.hosts_[1].name};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kSucceeded);
+  const auto at = [&](const char* entry) { return std::find(world.log.begin(), world.log.end(), entry); };
+  EXPECT_LT(at("h2 confirm"), at("h1 build"));
+}
+
+TEST(Rollout, SkipsAHostWhoseRequirementFailed) {
+  World world(2);
+  world.hosts_[0].requires_hosts = {world.hosts_[1].name};
+  world.views[1] = {ActionValue(ended(Outcome::kRolledBack))};
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kSkipped);
+  EXPECT_EQ(world.code, 4);
+}
+
+TEST(Rollout, StartsNothingNewAfterTheFirstInterruptAndFinishesWhatRuns) {
+  World world(4);
+  world.parallel_ = 1;
+  world.interrupts[6] = 1;
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kSucceeded);
+  for (size_t i = 1; i < 4; ++i) EXPECT_EQ(results[i].outcome, Outcome::kSkipped);
+  EXPECT_EQ(world.code, 130);
+}
+
+TEST(Rollout, CallsWhatRunsUnknownAfterTheSecondInterrupt) {
+  World world(1);
+  for (int i = 0; i < 50; ++i)
+    world.views[0].push_back(ActionValue(AgentView{.known = true, .revision = 1, .phase = Phase::kSwitching}));
+  world.interrupts[8] = 2;
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kUnknown);
+}
+
+TEST(Rollout, StopsAtTheGoal) {
+  World build(1);
+  build.options_.goal = Goal::kBuild;
+  EXPECT_EQ(build.run()[0].outcome, Outcome::kStaged);
+  EXPECT_FALSE(build.did("h1 connect"));
+  World push(1);
+  push.options_.goal = Goal::kPush;
+  EXPECT_EQ(push.run()[0].outcome, Outcome::kStaged);
+  EXPECT_TRUE(push.did("h1 copy"));
+  EXPECT_FALSE(push.did("h1 begin"));
+}
+
+TEST(Rollout, GoesToAFixedSystemWithoutEvaluatingOrCopying) {
+  World world(1);
+  world.tickets_[0].fixed_path = path('3');
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kSucceeded);
+  EXPECT_EQ(results[0].to_path, path('3').str());
+  EXPECT_FALSE(world.did("h1 evaluate"));
+  EXPECT_FALSE(world.did("h1 copy"));
+}
+
+TEST(ExitCode, IsTheWorstOfItsHosts) {
+  const auto host = [](Outcome outcome, Stage stage = Stage::kEnded) { return HostResult{outcome, stage, {}, {}, {}, {}}; };
+  EXPECT_EQ(exit_code({host(Outcome::kSucceeded), host(Outcome::kStaged), host(Outcome::kUnchanged)}, false), 0);
+  EXPECT_EQ(exit_code({host(Outcome::kSkipped)}, false), 6);
+  EXPECT_EQ(exit_code({host(Outcome::kSkipped), host(Outcome::kFailedUnchanged, Stage::kBuild)}, false), 2);
+  EXPECT_EQ(exit_code({host(Outcome::kFailedUnchanged, Stage::kBuild), host(Outcome::kFailedUnchanged, Stage::kCopy)}, false), 3);
+  EXPECT_EQ(exit_code({host(Outcome::kFailedUnchanged, Stage::kCopy), host(Outcome::kRolledBack)}, false), 4);
+  EXPECT_EQ(exit_code({host(Outcome::kRolledBack), host(Outcome::kUnknown)}, false), 5);
+  EXPECT_EQ(exit_code({host(Outcome::kRollbackFailed)}, false), 5);
+  EXPECT_EQ(exit_code({host(Outcome::kUnknown)}, true), 130);
+}
+
+}  // namespace
+}  // namespace flurry

@@ -1,0 +1,52 @@
+#include "eval/build_log.h"
+
+#include <gtest/gtest.h>
+
+namespace flurry::eval {
+namespace {
+
+const std::string kHash(32, 'a');
+const std::string kTop = "/nix/store/" + kHash + "-top.drv";
+const std::string kLib = "/nix/store/" + kHash + "-lib.drv";
+
+std::string start(int id, const std::string& drv) {
+  return R"(@nix {"action":"start","id":)" + std::to_string(id) + R"(,"type":105,"fields":[")" + drv +
+         R"("]})";
+}
+std::string said(int id, const std::string& line) {
+  return R"(@nix {"action":"result","id":)" + std::to_string(id) + R"(,"type":101,"fields":[")" + line +
+         R"("]})";
+}
+std::string error(const std::string& text) {
+  return R"(@nix {"action":"msg","level":0,"raw_msg":")" + text + R"("})";
+}
+
+TEST(BuildLog, AttributesADependency) {
+  std::string seen;
+  BuildLog log([&](std::string_view line) { seen += line; });
+  log.take_line(start(1, kLib));
+  for (int i = 0; i < 20; ++i) log.take_line(said(1, "line" + std::to_string(i)));
+  log.take_line(error("Cannot build '" + kLib + "'."));
+  log.take_line(R"(@nix {"action":"stop","id":1})");
+  log.take_line(error("1 dependencies of derivation '" + kTop + "' failed to build"));
+  const auto message = log.describe_failure(kTop);
+  EXPECT_TRUE(message.starts_with("build: dependency lib failed: Cannot build '" + kLib)) << message;
+  EXPECT_EQ(message.find("line9\n"), std::string::npos) << message;
+  EXPECT_NE(message.find("line10\n"), std::string::npos) << message;
+  EXPECT_TRUE(seen.starts_with("lib> line0")) << seen;
+}
+
+TEST(BuildLog, BearsAnything) {
+  BuildLog log({});
+  for (const char* line :
+       {"@nix {", "@nix []", "@nix 1", "@nix {\"action\":1}", "@nix {\"action\":\"msg\",\"level\":\"x\"}",
+        "@nix {\"action\":\"start\",\"type\":105,\"fields\":{},\"id\":1}", "plain", "",
+        "@nix {\"action\":\"result\",\"type\":101,\"id\":-1,\"fields\":[\"x\"]}"})
+    log.take_line(line);
+  EXPECT_EQ(log.describe_failure(kTop), "build failed without a message");
+  log.take_line("error: cannot open connection to remote store");
+  EXPECT_EQ(log.describe_failure(kTop), "build: cannot open connection to remote store");
+}
+
+}  // namespace
+}  // namespace flurry::eval

@@ -1,0 +1,254 @@
+#include "eval/nix_evaluator.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "core/sys/clock.h"
+#include "eval/builder.h"
+#include "tests/unit/eval/nix_sandbox.h"
+
+namespace flurry::eval {
+namespace {
+
+class NixTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string why_not;
+    nix_ = NixSandbox::get(why_not);
+    if (nix_ == nullptr) GTEST_SKIP() << why_not;
+  }
+
+  static TimePoint soon() { return sys::now() + Millis(60'000); }
+
+  Result<Fleet> load(const std::string& flake, EvalOptions options) {
+    return NixEvaluator(std::move(options)).load_fleet(flake, soon(), {});
+  }
+
+  // The message of the refusal, or "accepted".
+  std::string refusal(const std::string& outputs) {
+    const auto fleet = load(nix_->flake(outputs), nix_->options());
+    return fleet ? "accepted" : fleet.error().message;
+  }
+
+  // Host to "name of its output" or its error.
+  std::map<std::string, std::string> evaluate(const Fleet& fleet, std::stop_token stop = {}) {
+    std::vector<size_t> all;
+    for (size_t i = 0; i < fleet.hosts.size(); ++i) all.push_back(i);
+    std::map<std::string, std::string> answers;
+    NixEvaluator(nix_->options())
+        .evaluate(
+            fleet, all,
+            [&](size_t host, Result<SystemDerivation> system) {
+              const auto name = fleet.hosts[host].name.str();
+              EXPECT_FALSE(answers.contains(name)) << name << " was answered twice";
+              answers[name] = system ? std::string(system->out.name()) : system.error().message;
+            },
+            soon(), stop);
+    return answers;
+  }
+
+  NixSandbox* nix_ = nullptr;
+};
+
+TEST_F(NixTest, ReadsPlainConfigurations) {
+  const auto fleet = load(
+      nix_->flake("nixosConfigurations = { b = throw \"b\"; a = nixos (mk \"a\" \"\"); };"), nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  ASSERT_EQ(fleet->hosts.size(), 2u);
+  EXPECT_EQ(fleet->hosts[0].name.str(), "a");
+  EXPECT_EQ(fleet->hosts[0].target_hosts, std::vector<std::string>{"a"});
+  EXPECT_EQ(fleet->schema, FleetSchema::kNixosConfigurations);
+  EXPECT_NE(fleet->eval_ref.find("narHash="), std::string::npos) << fleet->eval_ref;
+}
+
+TEST_F(NixTest, ReadsItsOwnOutputWithoutForcingSystems) {
+  const auto fleet = load(nix_->flake(R"(
+    nixosConfigurations.plain = throw "forced";
+    flurry.defaults.tags = [ "all" ];
+    flurry.hosts.plain = { };
+    flurry.hosts.own.profiles.system.path = throw "forced";)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  ASSERT_EQ(fleet->hosts.size(), 2u);
+  EXPECT_TRUE(fleet->hosts[0].profiles.at("system").has_path);
+  EXPECT_FALSE(fleet->hosts[1].profiles.at("system").has_path);
+  EXPECT_EQ(fleet->hosts[1].tags, std::vector<std::string>{"all"});
+}
+
+TEST_F(NixTest, SaysWhatIsWrongWithAFlake) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"x = 1;", "has neither 'flurry' nor 'nixosConfigurations': add one (flurry init writes an example)"},
+      {"deploy.nodes = { }; nixosConfigurations.a = 1;",
+       "has the output 'deploy', which this version does not read yet: add a 'flurry' output, or give "
+       "--schema "
+       "nixos to deploy its nixosConfigurations by their names"},
+      {"colmenaHive = throw \"x\";", "has the output 'colmenaHive'"},
+      {"colmenaHive = 1;",
+       "has the output 'colmenaHive', which this version does not read yet: add a 'flurry' output"},
+      {"flurry.hosts.wbe = { }; nixosConfigurations.web = 1;",
+       "flurry.hosts.wbe: no nixosConfigurations has this name (did you mean 'web'?); name it so, or set "
+       "profiles.system.path"},
+      {"flurry.hosts = { };", "flurry.hosts: names no host"},
+      {"flurry = [ ];", "flurry: must be an attribute set, is a list"},
+      {"flurry.hosts = [ \"web\" ];", "flurry.hosts: must be an attribute set, is a list"},
+      {"flurry.hosts.web.targetHots = \"x\";",
+       "flurry.hosts.web.targetHots: unknown field (did you mean 'targetHost'?)"},
+      {"flurry.hosts.web.health = throw \"my own words\";", "my own words"},
+      {"flurry.hosts.web.tags = undefinedThing;", "undefined variable 'undefinedThing'"},
+      {"flurry.hosts.web.tags = [ (x: x) ];", "cannot convert a function to JSON"},
+      {"packages.x86_64-linux.flurry = mk \"flurry\" \"\"; flurry.hosts.a = { };",
+       "has a package named flurry, which hides the output 'flurry': rename the package"},
+      {"nixosConfigurations = { };", "nixosConfigurations: names no host"},
+      {"nixosConfigurations.\"a b\" = 1;", "host name 'a b' may hold only letters"},
+      {"nixosConfigurations = 1;", "nixosConfigurations: must be an attribute set, is an integer"},
+  };
+  for (const auto& [outputs, expected] : cases) {
+    const std::string message = refusal(outputs);
+    EXPECT_NE(message.find(expected), std::string::npos) << outputs << "\n  gave: " << message;
+    if (std::getenv("FLURRY_SHOW_MESSAGES") != nullptr)
+      std::printf("%s\n    => %s\n", outputs, message.c_str());
+  }
+}
+
+TEST_F(NixTest, SchemaChoosesPlainConfigurations) {
+  auto options = nix_->options();
+  options.schema = FleetSchema::kNixosConfigurations;
+  const auto fleet = load(nix_->flake("deploy = 1; nixosConfigurations.a = 1;"), options);
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  EXPECT_EQ(fleet->hosts.size(), 1u);
+}
+
+TEST_F(NixTest, NamesAFlakeThatIsNotThere) {
+  const auto fleet = load("/nowhere/at/all", nix_->options());
+  ASSERT_FALSE(fleet);
+  EXPECT_NE(fleet.error().message.find("/nowhere/at/all"), std::string::npos) << fleet.error().message;
+  const auto broken = load(nix_->raw_flake("{ outputs = { self }: { "), nix_->options());
+  ASSERT_FALSE(broken);
+  EXPECT_NE(broken.error().message.find("syntax error"), std::string::npos) << broken.error().message;
+}
+
+TEST_F(NixTest, OneHostsErrorIsItsOwn) {
+  const auto fleet = load(nix_->flake(R"(nixosConfigurations = {
+      a = nixos (mk "sys-a" ""); b = nixos (mk "sys-b" ""); e = nixos (mk "sys-e" "");
+      c = nixos (1 + "x"); d = nixos (throw "assertion of d"); f = { }; };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto answers = evaluate(*fleet);
+  ASSERT_EQ(answers.size(), 6u);
+  EXPECT_EQ(answers.at("a"), "sys-a");
+  EXPECT_EQ(answers.at("b"), "sys-b");
+  EXPECT_EQ(answers.at("e"), "sys-e");
+  EXPECT_NE(answers.at("c").find("cannot"), std::string::npos) << answers.at("c");
+  EXPECT_NE(answers.at("d").find("assertion of d"), std::string::npos) << answers.at("d");
+  EXPECT_NE(answers.at("f").find("attribute 'config' missing"), std::string::npos) << answers.at("f");
+}
+
+TEST_F(NixTest, EvaluatesOwnPathsBesidePlainOnes) {
+  const auto fleet = load(nix_->flake(R"(
+    nixosConfigurations.plain = nixos (mk "sys-plain" "");
+    flurry.hosts = { plain = { }; own.profiles.system.path = mk "sys-own" "";
+                     text.profiles.system.path = "/nix/store"; };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto answers = evaluate(*fleet);
+  EXPECT_EQ(answers.at("plain"), "sys-plain");
+  EXPECT_EQ(answers.at("own"), "sys-own");
+  EXPECT_NE(answers.at("text").find("is not a derivation"), std::string::npos) << answers.at("text");
+}
+
+TEST_F(NixTest, ManyHostsAndAStop) {
+  const auto fleet = load(nix_->flake(R"(nixosConfigurations = builtins.listToAttrs (map (n: {
+      name = "h${toString n}"; value = nixos (mk "s${toString n}" ""); }) (builtins.genList (n: n) 57));)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto answers = evaluate(*fleet);
+  EXPECT_EQ(answers.size(), 57u);
+  EXPECT_EQ(answers.at("h56"), "s56");
+  std::stop_source stop;
+  stop.request_stop();
+  for (const auto& [host, answer] : evaluate(*fleet, stop.get_token()))
+    EXPECT_EQ(answer, "evaluation: stopped by the user") << host;
+}
+
+TEST_F(NixTest, AChangeOfTheFlakeIsNeverMixedIn) {
+  const auto folder = nix_->flake("nixosConfigurations.a = nixos (mk \"before\" \"\");");
+  const auto fleet = load(folder, nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  std::ofstream(folder + "/flake.nix") << "broken";
+  const auto answer = evaluate(*fleet).at("a");
+  // 2.8 still has what it locked; newer versions say no. Neither evaluates the change.
+  EXPECT_TRUE(answer == "before" || answer.find("files changed since it was read") != std::string::npos)
+      << answer;
+}
+
+TEST_F(NixTest, OverridesReachEveryCall) {
+  const auto input = nix_->raw_flake("{ outputs = { self }: { name = \"overridden\"; }; }");
+  const auto flake = nix_->raw_flake(
+      "{ inputs.x.url = \"path:/nowhere\"; outputs = { self, x }: {"
+      "nixosConfigurations.a.config.system.build.toplevel = derivation { inherit (x) name; system = "
+      "\"x86_64-linux\"; builder = \"/bin/sh\"; }; }; }");
+  auto options = nix_->options();
+  options.override_inputs = {{"x", "path:" + input}};
+  NixEvaluator evaluator(options);
+  const auto fleet = evaluator.load_fleet(flake, soon(), {});
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  evaluator.evaluate(*fleet, {0},
+                     [](size_t, Result<SystemDerivation> system) {
+                       ASSERT_TRUE(system) << system.error().message;
+                       EXPECT_EQ(system->out.name(), "overridden");
+                     },
+                     soon(), {});
+}
+
+TEST_F(NixTest, BuildsAndSaysWhyNot) {
+  const auto fleet =
+      load(nix_->flake(R"(nixosConfigurations = let bad = mk "badlib" "echo one; echo two; exit 3"; in {
+      bad = nixos bad; dep = nixos (mk "dep" "echo ${bad}"); good = nixos (mk "good" "echo built; echo x > $out");
+      noout = nixos (mk "noout" "exit 0"); };)"),
+           nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  Builder builder(nix_->options());
+  std::map<std::string, std::string> answers;
+  std::string log;
+  NixEvaluator(nix_->options())
+      .evaluate(*fleet, {0, 1, 2, 3},
+                [&](size_t host, Result<SystemDerivation> system) {
+                  ASSERT_TRUE(system) << system.error().message;
+                  for (int again = 0; again < 2; ++again) {
+                    const auto built = builder.build(
+                        *system, [&](std::string_view line) { log += std::string(line) + "|"; }, soon(), {});
+                    answers[fleet->hosts[host].name.str()] = built ? "built" : built.error().message;
+                  }
+                },
+                soon(), {});
+  EXPECT_EQ(answers["good"], "built");
+  EXPECT_NE(log.find("good> built|"), std::string::npos) << log;
+  EXPECT_EQ(log.find("good> built|"), log.rfind("good> built|")) << "built twice";
+  EXPECT_NE(answers["bad"].find("failed with exit code 3"), std::string::npos) << answers["bad"];
+  EXPECT_NE(answers["bad"].find("\n    one\n    two\n  all of it: nix log /nix/store/"), std::string::npos)
+      << answers["bad"];
+  EXPECT_TRUE(answers["dep"].starts_with("build: dependency badlib failed: ")) << answers["dep"];
+  EXPECT_NE(answers["noout"].find("failed to produce output"), std::string::npos) << answers["noout"];
+}
+
+TEST_F(NixTest, ABuildKeepsItsDeadline) {
+  const auto fleet =
+      load(nix_->flake("nixosConfigurations.slow = nixos (mk \"slow\" \"/bin/sleep 30\");"), nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  Builder builder(nix_->options());
+  NixEvaluator(nix_->options())
+      .evaluate(*fleet, {0},
+                [&](size_t, Result<SystemDerivation> system) {
+                  ASSERT_TRUE(system) << system.error().message;
+                  const auto built = builder.build(*system, {}, sys::now() + Millis(1500), {});
+                  ASSERT_FALSE(built);
+                  EXPECT_EQ(built.error().kind, ErrorKind::kTimedOut);
+                },
+                soon(), {});
+}
+
+}  // namespace
+}  // namespace flurry::eval
