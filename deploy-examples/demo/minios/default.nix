@@ -1,0 +1,149 @@
+# minios: systems without nixpkgs that behave like NixOS in everything a deployer touches. A closure of
+# several store paths with bin/switch-to-configuration, activate, units, and services that really run.
+# Not an operating system: the machine below it brings systemd, sshd and Nix.
+{ busyboxDir, system ? "x86_64-linux" }:
+
+let
+  # builtins.path, so that a system's hash depends on busybox and not on the flake around it. The file's name
+  # must start with "busybox", or it doesn't know that it is the multi-call binary.
+  busybox = builtins.path {
+    name = "busybox-static";
+    path = busyboxDir;
+    filter = path: _: baseNameOf path == "busybox";
+  };
+  sh = "${busybox}/busybox";
+
+  attrs = set: map (name: { inherit name; value = set.${name}; }) (builtins.attrNames set);
+  lines = builtins.concatStringsSep "\n";
+
+  run = name: env: script: derivation ({
+    inherit name system;
+    builder = sh;
+    args = [ "sh" "-euc" script ];
+  } // env);
+
+  # An executable script that is a store path of its own.
+  script = name: text: run name { inherit text; passAsFile = [ "text" ]; } ''
+    { echo '#!${sh} sh'; cat "$textPath"; } > "$out"
+    chmod 755 "$out"
+  '';
+  # builtins.toFile builds nothing, so it is the quick one, but its text can't refer to built paths.
+  file = name: text: builtins.toFile name text;
+  builtFile = name: text: run name { inherit text; passAsFile = [ "text" ]; } ''cp "$textPath" "$out"'';
+
+  # sw/bin of every system: enough of a PATH for scripts and for a shell.
+  tools = run "minios-tools" { } ''
+    mkdir -p "$out/bin"
+    for tool in sh cat cp ls ln mkdir mv rm sed grep head tail wget sleep date id env true false; do
+      ln -s ${sh} "$out/bin/$tool"
+    done
+  '';
+
+  web = import ./web.nix { inherit sh script; };
+
+  # Many or big store paths, for copying. `salt` changes what every file refers to and nothing else.
+  ballastPaths = { count, bytes ? 1024, salt ? "", name ? "ballast" }:
+    let
+      seed = file "${name}-seed" salt;
+      small = index: file "${name}-${toString index}" ''
+        ${seed}
+        ${toString index} ${lines (builtins.genList (line: "filler ${toString (line * index)}") (bytes / 16))}
+      '';
+      big = index: run "${name}-${toString index}" { inherit seed; } ''
+        { echo "$seed"; head -c ${toString bytes} /dev/urandom; } > "$out"
+      '';
+    in
+    builtins.genList (if bytes <= 65536 then small else big) count;
+
+  mkSystem =
+    { name
+    , release ? "1"
+      # { web = { exec = "…"; } } or { "web.service" = { text = "[Unit]…"; }; } (see unitText)
+    , units ? { }
+      # shell text, run as root by `activate` after the built-in steps
+    , activation ? ""
+      # shell text called with TOPLEVEL ACTION; failing stops the switch before it began
+    , preSwitchCheck ? ""
+    , initInterface ? "1"
+      # { "motd" = "text"; }: files under etc/ of the system, linked to /etc/minios/NAME on the host
+    , files ? { }
+      # { count; bytes; salt; }, this system's own
+    , ballast ? null
+      # the same, named so that systems with equal arguments share the paths
+    , shared ? null
+      # what a fault from `faults` brings along: any of the arguments above
+    , with' ? { }
+    }@given:
+    let
+      arg = key: default: with'.${key} or (given.${key} or default);
+      allUnits = units // (with'.units or { });
+      unitFiles = builtins.listToAttrs (map
+        ({ name, value }:
+          let unit = if builtins.match ".*[.](service|timer|socket|target|path)" name != null then name else "${name}.service";
+          in { name = unit; value = unitFile unit value; })
+        (attrs allUnits));
+      # A directory with the unit in it, as on NixOS: systemd wants the file itself to have the unit's name.
+      unitFile = unit: value: run "unit-${unit}" { text = value.text or (unitText unit value); passAsFile = [ "text" ]; } ''
+        mkdir "$out"
+        cp "$textPath" "$out/${unit}"
+      '';
+      unitText = unit: value: ''
+        [Unit]
+        Description=${value.description or unit}
+        ${lines (value.unitLines or [ ])}
+        [Service]
+        Type=${value.type or "simple"}
+        ExecStart=${script "exec-${unit}" value.exec}
+        ${lines (value.lines or [ ])}
+      '';
+      etc = run "etc" { } ''
+        mkdir -p "$out/systemd/system" "$out/minios"
+        ${lines (map (u: "ln -s ${u.value}/${u.name} $out/systemd/system/${u.name}") (attrs unitFiles))}
+        ${lines (map (f: "ln -s ${builtFile (baseNameOf f.name) f.value} $out/minios/${f.name}") (attrs (arg "files" { })))}
+      '';
+      ballastList =
+        (if (arg "ballast" null) == null then [ ] else ballastPaths ({ name = "ballast-${name}"; } // arg "ballast" null))
+        ++ (if (arg "shared" null) == null then [ ] else ballastPaths ({ name = "ballast-shared"; } // arg "shared" null));
+      activateScript = script "activate-${name}" ''
+        ${builtins.readFile ./activate.sh}
+        activation_snippet() {
+          :
+          ${arg "activation" ""}
+        }
+        activate_system "$@"
+      '';
+      check = script "pre-switch-check" "${arg "preSwitchCheck" ""}\nexit 0\n";
+      switchScript = script "switch-to-configuration-${name}" (builtins.readFile ./switch-to-configuration.sh);
+      toplevel = run "nixos-system-${name}-${release}" {
+        refs = builtFile "ballast-list" (lines ballastList);
+      } ''
+        mkdir -p "$out/bin"
+        ln -s ${etc} "$out/etc"
+        ln -s ${tools} "$out/sw"
+        # These two must know which system they belong to.
+        sed "s|@out@|$out|g" ${switchScript} > "$out/bin/switch-to-configuration"
+        sed "s|@out@|$out|g" ${activateScript} > "$out/activate"
+        printf '#!%s sh\necho "would activate %s"\n' ${sh} "$out" > "$out/dry-activate"
+        chmod 755 "$out/bin/switch-to-configuration" "$out/activate" "$out/dry-activate"
+        ln -s ${check} "$out/pre-switch-check"
+        ln -s "$refs" "$out/ballast"
+        printf 'minios-%s' ${release} > "$out/nixos-version"
+        printf '%s' ${arg "initInterface" "1"} > "$out/init-interface-version"
+        printf '%s' ${system} > "$out/system"
+        printf '%s' ${name} > "$out/hostname"
+      '';
+    in
+    {
+      config = {
+        system.build.toplevel = toplevel;
+        system.nixos.release = release;
+        networking.hostName = name;
+      };
+      pkgs = { inherit system; stdenv.hostPlatform.system = system; };
+    };
+
+in
+{
+  inherit mkSystem web;
+  faults = import ./faults.nix;
+}

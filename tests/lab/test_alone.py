@@ -1,0 +1,64 @@
+"""A host that can't be deployed to fails alone, with an error that says what to do; the others finish."""
+
+import os
+import re
+
+import pytest
+from harness import Lab, deploy_flake
+from steps import FAST, deploy
+
+
+@pytest.fixture(scope="module")
+def odd():
+    """h1 good, h2 down, h3 another host key, h4 refuses the login, h5 has no room, h6 without a system."""
+    with Lab("odd", hosts=6, small={"h5:/nix": "24m"}) as lab:
+        yield lab
+
+
+def test_each_trouble_is_its_hosts_own(odd):
+    odd.power_cut("h2", off=True)
+    odd.enter("h3", "rm -f /etc/ssh/ssh_host_*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key;"
+                    " systemctl restart ssh")
+    odd.enter("h4", "rm -f /root/.ssh/authorized_keys; passwd -l root")
+    given = {f"h{n}": {"release": "odd"} for n in range(1, 6)}
+    given["h5"]["ballast"] = {"count": 2, "bytes": 20_000_000}
+    flake = deploy_flake(odd.dir, given, health=FAST)
+    code, ended, why = deploy(odd, flake, timeout=240)
+    assert ended == {"h1": "succeeded", "h2": "failed-unchanged", "h3": "failed-unchanged", "h4": "failed-unchanged",
+                     "h5": "failed-unchanged"}, why
+    assert code == 3
+    assert re.search(r"ssh-keygen -R", why["h3"]), why["h3"]
+    assert re.search(r"login|authoriz|refused", why["h4"]), why["h4"]
+    assert re.search(r"space|free", why["h5"]), why["h5"]
+    assert re.search(r"connect|reach|route|timed out", why["h2"], re.I), why["h2"]
+    assert "profile" not in odd.enter("h5", "ls /nix/var/nix/gcroots/flurry 2>/dev/null || true")
+
+
+def test_an_evaluation_error_is_its_hosts_own(odd):
+    flake = deploy_flake(odd.dir, {"h1": {"release": "eval"}, "h6": {"release": "eval"}}, health=FAST, name="evalerror")
+    source = os.path.join(flake, "flake.nix")
+    with open(source) as text:
+        broken = text.read().replace('"h6" = minios.mkSystem', '"h6" = throw "h6 is not ready" minios.mkSystem')
+    with open(source, "w") as out:
+        out.write(broken)
+    code, ended, why = deploy(odd, flake)
+    assert (code, ended) == (2, {"h1": "succeeded", "h6": "failed-unchanged"}), why
+    assert "h6 is not ready" in why["h6"]
+
+
+def test_a_failing_build_is_its_hosts_own_and_names_the_derivation(odd):
+    bad = {"release": "nobuild", "files": {"bad name": "x"}}
+    flake = deploy_flake(odd.dir, {"h1": {"release": "nobuild"}, "h6": bad}, health=FAST, name="buildfails")
+    code, ended, why = deploy(odd, flake)
+    assert (code, ended) == (2, {"h1": "succeeded", "h6": "failed-unchanged"}), why
+    assert "nix log" in why["h6"], why["h6"]
+
+
+def test_a_host_with_nothing_to_go_back_to_needs_a_word(odd):
+    odd.enter("h6", "rm -f /run/current-system /nix/var/nix/profiles/system /nix/var/nix/profiles/system-*-link")
+    flake = deploy_flake(odd.dir, {"h6": {"release": "first"}}, health=FAST, name="first")
+    code, ended, why = deploy(odd, flake)
+    assert (code, ended) == (3, {"h6": "failed-unchanged"})
+    assert "--allow-no-rollback" in why["h6"]
+    code, ended, why = deploy(odd, flake, "--allow-no-rollback")
+    assert (code, ended) == (0, {"h6": "succeeded"}), why
