@@ -1,0 +1,43 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "cli/report/sink.h"
+#include "cli/reporter.h"
+
+namespace flurry {
+
+namespace v1 {
+class Event;
+}
+
+// One flurry.v1.Event as a JSON object a line; nothing else on `out`. What is not about one host, a note,
+// is a host_log without a host.
+class JsonReporter : public Reporter {
+ public:
+  JsonReporter(Sink& out, ReportClock clock);
+
+  void started(const DeploymentInfo& info) override;
+  void stage(const std::string& host, Stage stage) override;
+  void log(const std::string& host, Stage stage, std::string_view line) override;
+  void copying(const std::string& host, const CopyState& state) override;
+  void ended(const std::string& host, const HostResult& result, Millis elapsed) override;
+  void finished(const std::vector<HostResult>& results, int exit_code, Millis elapsed) override;
+  void listed(const HostListing& listing) override;
+  void status(const StatusReport& report) override;
+  void checked(const CheckReport& report) override;
+  void note(std::string_view text) override;
+  void failed(std::string_view message, int exit_code) override;
+  void tick(TimePoint now) override;
+
+ private:
+  void write(v1::Event event);
+
+  Sink& out_;
+  const ReportClock clock_;
+  std::string deployment_;
+  std::map<std::string, TimePoint> copy_said_;
+};
+
+}  // namespace flurry

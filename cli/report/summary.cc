@@ -1,0 +1,165 @@
+#include "cli/report/summary.h"
+
+#include <algorithm>
+#include <array>
+
+#include "cli/report/text.h"
+
+namespace flurry {
+namespace {
+
+constexpr size_t kLastLinesMax = 20;
+
+// Worst first.
+constexpr std::array kOrder{Outcome::kRollbackFailed,  Outcome::kUnknown,  Outcome::kRolledBack,
+                            Outcome::kFailedUnchanged, Outcome::kSkipped,  Outcome::kStaged,
+                            Outcome::kSucceeded,       Outcome::kUnchanged};
+
+std::string in_words(Outcome outcome, bool is_one) {
+  switch (outcome) {
+    case Outcome::kUnchanged:
+      return "unchanged";
+    case Outcome::kSucceeded:
+      return "succeeded";
+    case Outcome::kStaged:
+      return "staged";
+    case Outcome::kFailedUnchanged:
+      return "failed with nothing switched";
+    case Outcome::kRolledBack:
+      return "rolled back";
+    case Outcome::kRollbackFailed:
+      return "failed to roll back";
+    case Outcome::kUnknown:
+      return is_one ? "is in an unknown state" : "are in an unknown state";
+    case Outcome::kSkipped:
+      return is_one ? "was skipped" : "were skipped";
+  }
+  return "?";
+}
+
+std::string hosts_counted(size_t count) { return std::to_string(count) + (count == 1 ? " host" : " hosts"); }
+
+}  // namespace
+
+std::string Palette::mark(const char* code, const std::string& text) const {
+  return color_ ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text;
+}
+
+std::string Palette::by_outcome(Outcome outcome, const std::string& text) const {
+  if (is_good(outcome)) return green(text);
+  return outcome == Outcome::kSkipped || outcome == Outcome::kFailedUnchanged ? yellow(text) : red(text);
+}
+
+bool is_good(Outcome outcome) {
+  return outcome == Outcome::kUnchanged || outcome == Outcome::kSucceeded || outcome == Outcome::kStaged;
+}
+
+std::string describe(const HostResult& result) {
+  std::string out(to_string(result.outcome));
+  const bool has_place = !is_good(result.outcome) && result.stage != Stage::kEnded;
+  return has_place ? out + " in " + std::string(to_string(result.stage)) : out;
+}
+
+std::string count_outcomes(const std::vector<HostResult>& results, int exit_code) {
+  std::string out = exit_code == 130 ? "stopped by the user: " : "";
+  if (results.empty()) return out + "no hosts";
+  std::vector<std::pair<Outcome, size_t>> counts;
+  for (const Outcome outcome : kOrder)
+    if (const auto count = std::ranges::count(results, outcome, &HostResult::outcome))
+      counts.emplace_back(outcome, count);
+  if (counts.size() == 1) {
+    out += (results.size() > 1 ? "all " : "") + hosts_counted(results.size()) + " " +
+           in_words(counts[0].first, results.size() == 1);
+  } else {
+    for (size_t i = 0; i < counts.size(); ++i) {
+      const auto& [outcome, count] = counts[i];
+      out += (i ? "; " : "") + std::to_string(count) + (i ? "" : " of " + hosts_counted(results.size())) +
+             " " + in_words(outcome, count == 1);
+    }
+  }
+  if (exit_code == 5) out += "; see 'flurry status', someone should look";
+  return out;
+}
+
+std::string describe_start(const DeploymentInfo& info) {
+  std::string out = "deploying (" + std::string(to_string(info.goal)) + ") " +
+                    hosts_counted(info.hosts.size()) + " from " + clean_line(info.flake);
+  if (!info.revision.empty()) {
+    const bool is_dirty = info.revision.ends_with("-dirty");
+    out += " at " + clean_line(info.revision.substr(0, 7)) + (is_dirty ? "-dirty" : "");
+  }
+  return out + ", deployment " + clean_line(info.deployment);
+}
+
+bool is_shown(Stage stage, int verbosity) {
+  if (verbosity > 0) return true;
+  return stage != Stage::kEvaluate && stage != Stage::kBuild && stage != Stage::kCopy &&
+         stage != Stage::kActivate && stage != Stage::kRollBack;
+}
+
+std::string describe_copy(const CopyState& state) {
+  std::string out = format_bytes(state.bytes_sent) + " of " + format_bytes(state.bytes_total);
+  if (state.bytes_total > 0) {
+    const double share = static_cast<double>(state.bytes_sent) / static_cast<double>(state.bytes_total);
+    out += " (" + std::to_string(static_cast<int>(std::min(share, 1.0) * 100)) + " %)";
+  }
+  return out;
+}
+
+void RunMemory::start(const DeploymentInfo& info) {
+  hosts_ = info.hosts;
+  elapsed_.clear();
+  last_lines_.clear();
+}
+
+void RunMemory::log(const std::string& host, std::string_view line) {
+  auto& lines = last_lines_[host];
+  lines.push_back(clean_line(line));
+  if (lines.size() > kLastLinesMax) lines.pop_front();
+}
+
+void RunMemory::end(const std::string& host, const HostResult& result, Millis elapsed) {
+  elapsed_[host] = elapsed;
+  // Of a fleet of thousands nothing is kept that no one will read.
+  if (is_good(result.outcome)) last_lines_.erase(host);
+}
+
+std::vector<std::string> RunMemory::failure_lines(const std::string& host, const HostResult& result) const {
+  if (is_good(result.outcome)) return {};
+  std::vector<std::string> lines = clean_lines(result.reason);
+  std::vector<std::string> output = clean_lines(result.output, kLastLinesMax);
+  const auto remembered = last_lines_.find(host);
+  if (output.empty() && remembered != last_lines_.end())
+    output.assign(remembered->second.begin(), remembered->second.end());
+  for (auto& line : output) lines.push_back("> " + std::move(line));
+  return lines;
+}
+
+std::string RunMemory::summary(const std::vector<HostResult>& results, int exit_code, Millis elapsed,
+                               const Palette& palette) const {
+  size_t name_width = 0;
+  size_t outcome_width = 0;
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (i < hosts_.size()) name_width = std::max(name_width, columns_of(clean_line(hosts_[i])));
+    outcome_width = std::max(outcome_width, describe(results[i]).size());
+  }
+  std::string out = "\n";
+  for (size_t i = 0; i < results.size(); ++i) {
+    const std::string host = i < hosts_.size() ? hosts_[i] : "?";
+    const auto took = elapsed_.find(host);
+    std::string line = pad(clean_line(host), name_width) + "  " +
+                       palette.by_outcome(results[i].outcome, pad(describe(results[i]), outcome_width)) +
+                       "  ";
+    const std::string reason = clean_line(results[i].reason);
+    const std::string time = took == elapsed_.end() ? "" : format_duration(took->second);
+    out += line + (reason.empty() ? time : pad(time, 6) + "  " + reason) + "\n";
+  }
+  const std::string last = count_outcomes(results, exit_code) + " (" + format_duration(elapsed) + ")";
+  return out + "\n" +
+         (exit_code == 0   ? palette.green(last)
+          : exit_code == 6 ? palette.yellow(last)
+                           : palette.red(last)) +
+         "\n";
+}
+
+}  // namespace flurry

@@ -1,0 +1,101 @@
+#include "cli/options.h"
+
+#include <gtest/gtest.h>
+
+namespace flurry {
+namespace {
+
+Result<Options> parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "flurry");
+  return parse_options(static_cast<int>(arguments.size()), arguments.data());
+}
+
+std::string error_of(std::vector<const char*> arguments) {
+  const auto options = parse(std::move(arguments));
+  return options ? "(no error)" : options.error().message;
+}
+
+TEST(Options, DeployWithEverything) {
+  const auto options = parse({"deploy",
+                              "git+file:///x?dir=a#web-01,db-1",
+                              "--on=@web",
+                              "-p4",
+                              "--goal",
+                              "boot",
+                              "--override-input",
+                              "nixpkgs",
+                              "/n",
+                              "--option",
+                              "cores",
+                              "2",
+                              "--override-input",
+                              "a",
+                              "b",
+                              "-vv",
+                              "--confirm-timeout",
+                              "2m",
+                              "--yes",
+                              "--no-magic-rollback",
+                              "--schema",
+                              "nixos",
+                              "--output=json"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->verb, Verb::kDeploy);
+  EXPECT_EQ(options->flake, "git+file:///x?dir=a");
+  EXPECT_EQ(options->fragment_hosts, (std::vector<std::string>{"web-01", "db-1"}));
+  EXPECT_EQ(options->on, "@web");
+  EXPECT_EQ(options->parallel, 4U);
+  EXPECT_EQ(options->goal, Goal::kBoot);
+  ASSERT_EQ(options->override_inputs.size(), 2U);
+  EXPECT_EQ(options->override_inputs[1].second, "b");
+  ASSERT_EQ(options->nix_options.size(), 1U);
+  EXPECT_EQ(options->nix_options[0].second, "2");
+  EXPECT_EQ(options->verbosity, 2);
+  EXPECT_EQ(options->confirm_timeout, Millis(120'000));
+  EXPECT_FALSE(options->magic_rollback);
+  EXPECT_EQ(options->schema, FleetSchema::kNixosConfigurations);
+  EXPECT_EQ(options->output, OutputFormat::kJson);
+}
+
+TEST(Options, Forms) {
+  EXPECT_EQ(parse({"hosts", "#web"})->flake, ".");
+  EXPECT_EQ(parse({"hosts", "--", "-odd"})->flake, "-odd");
+  EXPECT_EQ(parse({"--on", "x", "hosts"})->on, "x");
+  EXPECT_EQ(parse({"rollback", "--to", "41"})->to_generation, 41U);
+  EXPECT_EQ(parse({"--version"})->verb, Verb::kVersion);
+  EXPECT_EQ(parse({})->verb, Verb::kHelp);
+  EXPECT_EQ(parse({"help", "status"})->help, parse({"status", "-h"})->help);
+}
+
+TEST(Options, ErrorsSayWhatAndWhere) {
+  const std::string help = "; see 'flurry --help'";
+  EXPECT_EQ(error_of({"deplo"}), "unknown verb 'deplo' (did you mean 'deploy'?)" + help);
+  EXPECT_EQ(error_of({"plan"}), "'plan' is not in this version yet" + help);
+  EXPECT_EQ(error_of({"deploy", "--paralel", "3"}),
+            "unknown option '--paralel' (did you mean '--parallel'?)" + help);
+  EXPECT_EQ(error_of({"deploy", "--para", "3"}).substr(0, 23), "unknown option '--para'");
+  EXPECT_EQ(error_of({"deploy", "-p", "0"}), "--parallel: '0' is not a number from 1 to 1000" + help);
+  EXPECT_EQ(error_of({"deploy", "-p", "1001"}), "--parallel: '1001' is not a number from 1 to 1000" + help);
+  EXPECT_EQ(error_of({"deploy", "-p"}), "--parallel needs N" + help);
+  EXPECT_EQ(error_of({"deploy", "--option", "cores"}), "--option needs NAME VALUE" + help);
+  EXPECT_EQ(error_of({"deploy", "--yes=1"}), "--yes takes no value" + help);
+  EXPECT_EQ(
+      error_of({"deploy", "--goal", "swich"}),
+      "--goal: 'swich' is none of switch, test, boot, dry-activate, push, build (did you mean 'switch'?)" +
+          help);
+  EXPECT_EQ(error_of({"deploy", "--confirm-timeout", "5h"}),
+            "--confirm-timeout: '5h' is not a time like 30, 30s or 2m" + help);
+  EXPECT_EQ(error_of({"deploy", "--confirm-timeout", "1"}),
+            "--confirm-timeout: '1' is not within 5s and 24h" + help);
+  EXPECT_EQ(error_of({"deploy", "--to", "3"}),
+            "'deploy' does not take --to; these do: rollback; see 'flurry deploy --help'");
+  EXPECT_EQ(
+      error_of({"deploy", ".", "web"}),
+      "unexpected argument 'web'; select hosts by FLAKE#HOST,... or --on SEL; see 'flurry deploy --help'");
+  EXPECT_EQ(error_of({"deploy", ".#a,,b"}), "'.#a,,b': '' after '#' is not a host's name" + help);
+  EXPECT_EQ(error_of({"deploy", ""}), "the flake is empty" + help);
+  EXPECT_EQ(error_of({"--yes"}), "a verb is missing" + help);
+}
+
+}  // namespace
+}  // namespace flurry
