@@ -12,11 +12,11 @@
 namespace flurry::nix {
 
 struct BuildOptions {
-  bool keep_going = true;              // build on what does not depend on a failure
-  bool keep_failed = false;            // keep the build directories of failures
-  std::optional<uint64_t> max_jobs;    // none: one per CPU; 0: remote builders only
-  uint64_t cores = 0;                  // for one build; 0: all
-  uint64_t max_silent_seconds = 0;     // 0: no limit
+  bool keep_going = true;            // build on what does not depend on a failure
+  bool keep_failed = false;          // keep the build directories of failures
+  std::optional<uint64_t> max_jobs;  // none: one per CPU; 0: remote builders only
+  uint64_t cores = 0;                // for one build; 0: all
+  uint64_t max_silent_seconds = 0;   // 0: no limit
   bool use_substitutes = true;
   std::map<std::string, std::string> settings;  // as `--option name value`
 };

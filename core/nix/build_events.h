@@ -41,7 +41,7 @@ class BuildEvents {
  private:
   void tell(BuildEvent::Kind kind, const std::string& derivation, const std::string& text);
 
-  BuildEventSink sink_;  // may be empty
+  BuildEventSink sink_;                          // may be empty
   std::map<uint64_t, std::string> derivations_;  // by activity
 };
 

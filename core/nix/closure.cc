@@ -43,8 +43,8 @@ class Sorter {
       const StorePath& reference = info.references[top.next_reference++];
       const auto found = index_.find(reference.str());
       if (found == index_.end())
-        return Error{ErrorKind::kInvalidInput, info.path.str() + " refers to " + reference.str() +
-                                                   ", which is not in its closure"};
+        return Error{ErrorKind::kInvalidInput,
+                     info.path.str() + " refers to " + reference.str() + ", which is not in its closure"};
       if (found->second == top.path || marks_[found->second] == Mark::kSorted) continue;
       if (marks_[found->second] == Mark::kOpen)
         return Error{ErrorKind::kInvalidInput,

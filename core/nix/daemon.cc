@@ -54,14 +54,13 @@ Result<void> Daemon::shake_hands(TimePoint deadline) {
   put_u64(hello, kMajor << 8 | kMinorOurs);
   RETURN_IF_ERROR(stream_.send(hello));
   ASSIGN_OR_RETURN(const uint64_t magic, stream_.u64());
-  if (magic != kServerMagic)
-    return Error{ErrorKind::kInvalidInput, "the other side is not a Nix daemon"};
+  if (magic != kServerMagic) return Error{ErrorKind::kInvalidInput, "the other side is not a Nix daemon"};
   ASSIGN_OR_RETURN(const uint64_t version, stream_.u64_up_to(0xffff, "protocol version"));
   minor_ = std::min(kMinorOurs, static_cast<unsigned>(version & 0xff));
   nix_version_ = version_range(minor_);
   if (version >> 8 != kMajor || minor_ < kMinorMin)
-    return Error{ErrorKind::kUnsupported, "the Nix daemon speaks protocol " + std::to_string(version >> 8) + "." +
-                                              std::to_string(version & 0xff) +
+    return Error{ErrorKind::kUnsupported, "the Nix daemon speaks protocol " + std::to_string(version >> 8) +
+                                              "." + std::to_string(version & 0xff) +
                                               "; needed is 1.21 (Nix 2.2) or a later 1.x"};
   if (minor_ >= 38) RETURN_IF_ERROR(exchange_features());
   RETURN_IF_ERROR(read_greeting());
@@ -74,7 +73,7 @@ Result<void> Daemon::exchange_features() {
   std::string none;
   put_u64(none, 0);
   RETURN_IF_ERROR(stream_.send(none));
-  ASSIGN_OR_RETURN(const auto theirs, stream_.strs(kFeaturesMax, kVersionTextMax));
+  RETURN_IF_ERROR(stream_.strs(kFeaturesMax, kVersionTextMax));  // theirs
   return {};
 }
 

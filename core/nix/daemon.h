@@ -98,7 +98,7 @@ class Daemon {
   };
   Result<Message> read_message(BuildEvents* events);
   Result<void> read_activity(uint64_t type, BuildEvents* events);
-  Result<Error> read_error();
+  Result<std::string> read_error();
   Result<std::vector<BuildEvents::Field>> read_fields();
   // Reads messages until the operation's result follows (nothing) or the daemon refused it (the error).
   Result<std::optional<Error>> await_result(BuildEvents* events);

@@ -44,22 +44,38 @@ BuildStatus status_of(uint64_t number) {
 
 const char* build_status_name(BuildStatus status) {
   switch (status) {
-    case BuildStatus::kBuilt: return "built";
-    case BuildStatus::kSubstituted: return "substituted";
-    case BuildStatus::kAlreadyValid: return "already valid";
-    case BuildStatus::kPermanentFailure: return "failed";
-    case BuildStatus::kInputRejected: return "input rejected";
-    case BuildStatus::kOutputRejected: return "output rejected";
-    case BuildStatus::kTransientFailure: return "failed, may work later";
-    case BuildStatus::kCachedFailure: return "failed before";
-    case BuildStatus::kTimedOut: return "timed out";
-    case BuildStatus::kMiscFailure: return "failed";
-    case BuildStatus::kDependencyFailed: return "dependency failed";
-    case BuildStatus::kLogLimitExceeded: return "log too long";
-    case BuildStatus::kNotDeterministic: return "not deterministic";
-    case BuildStatus::kResolvesToAlreadyValid: return "already valid";
-    case BuildStatus::kNoSubstituters: return "no substituter has it";
-    case BuildStatus::kUnknown: break;
+    case BuildStatus::kBuilt:
+      return "built";
+    case BuildStatus::kSubstituted:
+      return "substituted";
+    case BuildStatus::kAlreadyValid:
+      return "already valid";
+    case BuildStatus::kPermanentFailure:
+      return "failed";
+    case BuildStatus::kInputRejected:
+      return "input rejected";
+    case BuildStatus::kOutputRejected:
+      return "output rejected";
+    case BuildStatus::kTransientFailure:
+      return "failed, may work later";
+    case BuildStatus::kCachedFailure:
+      return "failed before";
+    case BuildStatus::kTimedOut:
+      return "timed out";
+    case BuildStatus::kMiscFailure:
+      return "failed";
+    case BuildStatus::kDependencyFailed:
+      return "dependency failed";
+    case BuildStatus::kLogLimitExceeded:
+      return "log too long";
+    case BuildStatus::kNotDeterministic:
+      return "not deterministic";
+    case BuildStatus::kResolvesToAlreadyValid:
+      return "already valid";
+    case BuildStatus::kNoSubstituters:
+      return "no substituter has it";
+    case BuildStatus::kUnknown:
+      break;
   }
   return "unknown status";
 }
@@ -112,8 +128,8 @@ Result<BuildResult> Daemon::read_build_result() {
   result.status = status_of(status);
   ASSIGN_OR_RETURN(const std::string error, stream_.str(kMessageTextMax));
   result.error = strip_ansi(error);
-  ASSIGN_OR_RETURN(const uint64_t times_built, stream_.u64());
-  ASSIGN_OR_RETURN(const uint64_t is_not_deterministic, stream_.u64());
+  RETURN_IF_ERROR(stream_.u64());  // times built
+  RETURN_IF_ERROR(stream_.u64());  // is not deterministic
   ASSIGN_OR_RETURN(const uint64_t started, stream_.u64());
   ASSIGN_OR_RETURN(const uint64_t stopped, stream_.u64());
   result.started_unix_s = static_cast<long long>(started);

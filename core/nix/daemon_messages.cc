@@ -43,26 +43,25 @@ Result<std::vector<BuildEvents::Field>> Daemon::read_fields() {
   return fields;
 }
 
-Result<Error> Daemon::read_error() {
+Result<std::string> Daemon::read_error() {
   std::string message;
   if (minor_ >= 26) {
     ASSIGN_OR_RETURN(const auto type, stream_.str(kPathTextMax));
-    ASSIGN_OR_RETURN(const auto level, stream_.u64());
-    ASSIGN_OR_RETURN(const auto name, stream_.str(kPathTextMax));
+    RETURN_IF_ERROR(stream_.u64());              // level
+    RETURN_IF_ERROR(stream_.str(kPathTextMax));  // name
     ASSIGN_OR_RETURN(message, stream_.str(kMessageTextMax));
-    ASSIGN_OR_RETURN(const auto position, stream_.u64_up_to(0, "position of an error"));
+    RETURN_IF_ERROR(stream_.u64_up_to(0, "position of an error"));  // position
     ASSIGN_OR_RETURN(const auto traces, stream_.u64_up_to(kTracesMax, "number of traces"));
     for (uint64_t i = 0; i < traces; ++i) {
-      ASSIGN_OR_RETURN(const auto trace_position, stream_.u64_up_to(0, "position of a trace"));
+      RETURN_IF_ERROR(stream_.u64_up_to(0, "position of a trace"));  // trace position
       ASSIGN_OR_RETURN(const auto trace, stream_.str(kMessageTextMax));
       if (i < kTracesKept) message += "\n" + trace;
     }
   } else {
     ASSIGN_OR_RETURN(message, stream_.str(kMessageTextMax));
-    ASSIGN_OR_RETURN(const auto status, stream_.u64());
+    RETURN_IF_ERROR(stream_.u64());  // status
   }
-  message = strip_ansi(message);
-  return Error{is_disk_full(message) ? ErrorKind::kNoSpace : ErrorKind::kFailed, "nix daemon: " + message};
+  return strip_ansi(message);
 }
 
 Result<void> Daemon::read_activity(uint64_t type, BuildEvents* events) {
@@ -77,11 +76,11 @@ Result<void> Daemon::read_activity(uint64_t type, BuildEvents* events) {
     if (events) events->result(id, result, fields);
     return {};
   }
-  ASSIGN_OR_RETURN(const uint64_t level, stream_.u64());
+  RETURN_IF_ERROR(stream_.u64());  // level
   ASSIGN_OR_RETURN(const uint64_t activity, stream_.u64());
   ASSIGN_OR_RETURN(const auto text, stream_.str(kMessageTextMax));
   ASSIGN_OR_RETURN(const auto fields, read_fields());
-  ASSIGN_OR_RETURN(const uint64_t parent, stream_.u64());
+  RETURN_IF_ERROR(stream_.u64());  // parent
   if (events) events->start(id, activity, fields);
   return {};
 }
@@ -92,7 +91,8 @@ Result<Daemon::Message> Daemon::read_message(BuildEvents* events) {
   if (type == kStderrLast) {
     message.kind = Message::Kind::kLast;
   } else if (type == kStderrError) {
-    ASSIGN_OR_RETURN(message.error, read_error());
+    ASSIGN_OR_RETURN(const std::string text, read_error());
+    message.error = {is_disk_full(text) ? ErrorKind::kNoSpace : ErrorKind::kFailed, "nix daemon: " + text};
     message.kind = Message::Kind::kError;
   } else if (type == kStderrNext) {
     ASSIGN_OR_RETURN(const auto text, stream_.str(kMessageTextMax));

@@ -86,8 +86,8 @@ std::string DaemonProcess::stderr_tail() const {
   struct stat status {};
   if (::fstat(error_file_.get(), &status) != 0) return "";
   std::string text(std::min<size_t>(kStderrTail, static_cast<size_t>(status.st_size)), '\0');
-  const ssize_t n = ::pread(error_file_.get(), text.data(), text.size(),
-                            status.st_size - static_cast<off_t>(text.size()));
+  const ssize_t n =
+      ::pread(error_file_.get(), text.data(), text.size(), status.st_size - static_cast<off_t>(text.size()));
   text.resize(n > 0 ? static_cast<size_t>(n) : 0);
   while (text.ends_with('\n')) text.pop_back();
   return strip_ansi(text);

@@ -14,7 +14,8 @@ constexpr size_t kSignaturesMax = 1024;
 constexpr size_t kNarHashDigits = 64;
 
 bool is_nar_hash(std::string_view text) {
-  return text.size() == kNarHashDigits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return text.size() == kNarHashDigits &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 std::string request_of(uint64_t operation, const StorePath& path) {
@@ -63,7 +64,7 @@ Result<std::optional<PathInfo>> Daemon::read_path_info(const StorePath& path) {
   if (!is_nar_hash(info.nar_hash))
     return Error{ErrorKind::kInvalidInput, "the Nix daemon gave no SHA-256 as NAR hash of " + path.str()};
   ASSIGN_OR_RETURN(info.references, stream_.paths());
-  ASSIGN_OR_RETURN(const uint64_t registration_time, stream_.u64());
+  RETURN_IF_ERROR(stream_.u64());  // registration time
   ASSIGN_OR_RETURN(info.nar_size, stream_.u64());
   ASSIGN_OR_RETURN(const uint64_t ultimate, stream_.u64_up_to(1, "ultimate"));
   info.is_ultimate = ultimate == 1;

@@ -40,22 +40,22 @@ class NarParser {
   // What the next string must be.
   enum class State {
     kMagic,
-    kNodeOpen,       // "("
-    kTypeTag,        // "type"
-    kType,           // "regular", "symlink", "directory"
-    kFileTag,        // "executable" or "contents"
-    kExecutable,     // ""
-    kContentsTag,    // "contents"
-    kContents,       // any bytes
-    kTargetTag,      // "target"
-    kTarget,         // where a symlink points to
-    kNodeClose,      // ")" of a file or a symlink
-    kEntryOrClose,   // "entry", or ")" of a directory
-    kEntryOpen,      // "("
-    kNameTag,        // "name"
+    kNodeOpen,      // "("
+    kTypeTag,       // "type"
+    kType,          // "regular", "symlink", "directory"
+    kFileTag,       // "executable" or "contents"
+    kExecutable,    // ""
+    kContentsTag,   // "contents"
+    kContents,      // any bytes
+    kTargetTag,     // "target"
+    kTarget,        // where a symlink points to
+    kNodeClose,     // ")" of a file or a symlink
+    kEntryOrClose,  // "entry", or ")" of a directory
+    kEntryOpen,     // "("
+    kNameTag,       // "name"
     kName,
-    kNodeTag,        // "node"
-    kEntryClose,     // ")"
+    kNodeTag,     // "node"
+    kEntryClose,  // ")"
     kDone,
   };
   enum class Part { kLength, kBody, kPadding };
@@ -73,10 +73,10 @@ class NarParser {
   uint64_t taken_ = 0;
   State state_ = State::kMagic;
   Part part_ = Part::kLength;
-  std::string text_;        // the length's bytes, a string's, or its padding, as far as they came
-  uint64_t length_ = 0;     // of the string
-  uint64_t rest_ = 0;       // of its body, not yet received
-  bool is_last_ = false;    // only padding is missing
+  std::string text_;      // the length's bytes, a string's, or its padding, as far as they came
+  uint64_t length_ = 0;   // of the string
+  uint64_t rest_ = 0;     // of its body, not yet received
+  bool is_last_ = false;  // only padding is missing
   std::vector<std::string> last_names_;  // of the directories that are open, outermost first
 };
 

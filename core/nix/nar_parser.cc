@@ -17,7 +17,7 @@ Error NarParser::bad(const std::string& what) const {
 Result<size_t> NarParser::feed(std::string_view bytes) {
   size_t used = 0;
   while (used < bytes.size() && !is_done()) {
-    const size_t wanted = part_ == Part::kLength  ? 8 - text_.size()
+    const size_t wanted = part_ == Part::kLength ? 8 - text_.size()
                           : part_ == Part::kBody ? static_cast<size_t>(std::min<uint64_t>(rest_, SIZE_MAX))
                                                  : padding_of(length_) - text_.size();
     const auto piece = bytes.substr(used, wanted);
@@ -60,18 +60,34 @@ Result<void> NarParser::expect(std::string_view wanted, State next) {
 Result<void> NarParser::take_string() {
   Result<void> checked;
   switch (state_) {
-    case State::kMagic: checked = expect(kNarMagic, State::kNodeOpen); break;
-    case State::kNodeOpen: checked = expect("(", State::kTypeTag); break;
-    case State::kTypeTag: checked = expect("type", State::kType); break;
-    case State::kType: checked = take_type(); break;
+    case State::kMagic:
+      checked = expect(kNarMagic, State::kNodeOpen);
+      break;
+    case State::kNodeOpen:
+      checked = expect("(", State::kTypeTag);
+      break;
+    case State::kTypeTag:
+      checked = expect("type", State::kType);
+      break;
+    case State::kType:
+      checked = take_type();
+      break;
     case State::kFileTag:
       checked = text_ == "executable" ? expect("executable", State::kExecutable)
                                       : expect("contents", State::kContents);
       break;
-    case State::kExecutable: checked = expect("", State::kContentsTag); break;
-    case State::kContentsTag: checked = expect("contents", State::kContents); break;
-    case State::kContents: state_ = State::kNodeClose; break;
-    case State::kTargetTag: checked = expect("target", State::kTarget); break;
+    case State::kExecutable:
+      checked = expect("", State::kContentsTag);
+      break;
+    case State::kContentsTag:
+      checked = expect("contents", State::kContents);
+      break;
+    case State::kContents:
+      state_ = State::kNodeClose;
+      break;
+    case State::kTargetTag:
+      checked = expect("target", State::kTarget);
+      break;
     case State::kTarget:
       if (text_.empty() || text_.find('\0') != std::string::npos) return bad("bad target of a symlink");
       state_ = State::kNodeClose;
@@ -88,12 +104,23 @@ Result<void> NarParser::take_string() {
         checked = expect("entry", State::kEntryOpen);
       }
       break;
-    case State::kEntryOpen: checked = expect("(", State::kNameTag); break;
-    case State::kNameTag: checked = expect("name", State::kName); break;
-    case State::kName: checked = take_name(); break;
-    case State::kNodeTag: checked = expect("node", State::kNodeOpen); break;
-    case State::kEntryClose: checked = expect(")", State::kEntryOrClose); break;
-    case State::kDone: break;
+    case State::kEntryOpen:
+      checked = expect("(", State::kNameTag);
+      break;
+    case State::kNameTag:
+      checked = expect("name", State::kName);
+      break;
+    case State::kName:
+      checked = take_name();
+      break;
+    case State::kNodeTag:
+      checked = expect("node", State::kNodeOpen);
+      break;
+    case State::kEntryClose:
+      checked = expect(")", State::kEntryOrClose);
+      break;
+    case State::kDone:
+      break;
   }
   if (!checked) return checked;
   text_.clear();

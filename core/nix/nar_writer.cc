@@ -20,9 +20,7 @@ struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
 
-Error changed(const std::string& where) {
-  return {ErrorKind::kFailed, where + " changed while it was read"};
-}
+Error changed(const std::string& where) { return {ErrorKind::kFailed, where + " changed while it was read"}; }
 
 class Writer {
  public:

@@ -16,9 +16,9 @@ struct PathInfo {
   uint64_t nar_size = 0;              // bytes
   std::vector<StorePath> references;  // may hold the path itself
   std::optional<StorePath> deriver;
-  std::vector<std::string> signatures;     // "keyname:base64"
-  std::string content_address;             // empty for an input-addressed path
-  bool is_ultimate = false;                // built here, not copied
+  std::vector<std::string> signatures;  // "keyname:base64"
+  std::string content_address;          // empty for an input-addressed path
+  bool is_ultimate = false;             // built here, not copied
 };
 
 }  // namespace flurry::nix

@@ -8,9 +8,7 @@ namespace {
 // Replies that came while we were still sending requests.
 constexpr size_t kInputLimit = 8 << 20;
 
-Error malformed(const std::string& what) {
-  return {ErrorKind::kInvalidInput, "malformed message: " + what};
-}
+Error malformed(const std::string& what) { return {ErrorKind::kInvalidInput, "malformed message: " + what}; }
 
 }  // namespace
 

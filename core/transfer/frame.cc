@@ -9,7 +9,8 @@ namespace {
 Error not_a_frame(std::string_view bytes) {
   std::string shown;
   for (char c : bytes.substr(0, 80)) shown += c >= 0x20 && c < 0x7f ? c : '?';
-  return {ErrorKind::kInvalidInput, "the other side does not speak the copy protocol; it sent '" + shown + "'"};
+  return {ErrorKind::kInvalidInput,
+          "the other side does not speak the copy protocol; it sent '" + shown + "'"};
 }
 
 }  // namespace

@@ -1,0 +1,156 @@
+#include "agent/import.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "agent/import_convert.h"
+#include "agent/import_store.h"
+#include "core/nix/nar.h"
+#include "core/sys/clock.h"
+#include "core/transfer/frame_stream.h"
+
+namespace flurry::agent {
+namespace {
+
+using transfer::Frame;
+using transfer::FrameType;
+
+Error unexpected() { return {ErrorKind::kInvalidInput, "the controller sent a frame out of order"}; }
+
+// One import, from the first frame to the last.
+class Import {
+ public:
+  Import(int in_fd, int out_fd, const ImportOptions& options)
+      : options_(options), frames_(in_fd, out_fd, options.idle_timeout) {}
+
+  Result<ImportStats> run() {
+    const auto stats = run_steps();
+    if (stats) return stats;
+    // The controller may be gone, which is then the error already.
+    static_cast<void>(frames_.send(FrameType::kError, encode_failure({stats.error(), failed_index_})));
+    return stats;
+  }
+
+ private:
+  Result<ImportStats> run_steps() {
+    ASSIGN_OR_RETURN(const transfer::Hello hello, receive_closure());
+    ASSIGN_OR_RETURN(nix::Daemon daemon, options_.connect(deadline()));
+    ASSIGN_OR_RETURN(const transfer::Missing missing, find_missing(daemon));
+    RETURN_IF_ERROR(frames_.send(FrameType::kMissing, encode_missing(missing)));
+    ImportStats stats;
+    for (const uint32_t index : missing.indices) {
+      failed_index_ = index;
+      const auto stored = receive_path(daemon, index);
+      if (!stored) return stored.error().with_context(closure_[index].path.str());
+      failed_index_ = -1;
+      ++stats.paths;
+      stats.bytes += closure_[index].nar_size;
+    }
+    RETURN_IF_ERROR(finish(daemon, hello, stats));
+    return stats;
+  }
+
+  TimePoint deadline() const { return sys::now() + options_.idle_timeout; }
+
+  // The next frame, which must be of `type`.
+  Result<Frame> expect(FrameType type) {
+    ASSIGN_OR_RETURN(const auto frame, frames_.receive());
+    if (!frame) return Error{ErrorKind::kFailed, "the controller ended the stream too early"};
+    if (frame->type == FrameType::kError) return decode_stop(frame->payload);
+    if (frame->type != type) return unexpected();
+    return *frame;
+  }
+
+  Result<transfer::Hello> receive_closure() {
+    ASSIGN_OR_RETURN(const Frame first, expect(FrameType::kHello));
+    ASSIGN_OR_RETURN(transfer::Hello hello, decode_hello(first.payload));
+    while (closure_.size() < hello.path_count) {
+      ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kPaths));
+      RETURN_IF_ERROR(decode_paths(frame.payload, hello.path_count, closure_));
+    }
+    std::unordered_set<std::string_view> seen;
+    for (const auto& entry : closure_)
+      if (!seen.insert(entry.path.str()).second)
+        return Error{ErrorKind::kInvalidInput, entry.path.str() + " is twice in the closure"};
+    if (!seen.contains(hello.top.str()))
+      return Error{ErrorKind::kInvalidInput, hello.top.str() + " is not in its own closure"};
+    return hello;
+  }
+
+  // Roots first, then the question: what is valid after that cannot be collected before the end.
+  Result<transfer::Missing> find_missing(nix::Daemon& daemon) {
+    std::vector<StorePath> paths;
+    paths.reserve(closure_.size());
+    for (const auto& entry : closure_) paths.push_back(entry.path);
+    RETURN_IF_ERROR(daemon.add_temp_roots(paths, deadline()));
+    ASSIGN_OR_RETURN(const auto valid, daemon.query_valid_paths(paths, deadline()));
+    std::unordered_set<std::string_view> have;
+    for (const auto& path : valid) have.insert(path.str());
+    transfer::Missing missing;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < closure_.size(); ++i) {
+      if (have.contains(closure_[i].path.str())) continue;
+      missing.indices.push_back(i);
+      bytes += closure_[i].nar_size;
+    }
+    ASSIGN_OR_RETURN(missing.free_bytes, free_bytes(options_.store_dir));
+    missing.needed_bytes = missing.indices.empty() ? 0 : bytes + options_.space_margin_bytes;
+    if (missing.free_bytes < missing.needed_bytes)
+      return Error{ErrorKind::kNoSpace,
+                   options_.store_dir + " has " + std::to_string(missing.free_bytes >> 20) +
+                       " MiB free, needed are " + std::to_string((missing.needed_bytes >> 20) + 1) + " MiB"};
+    return missing;
+  }
+
+  Result<void> receive_path(nix::Daemon& daemon, uint32_t index) {
+    ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kPathInfo));
+    ASSIGN_OR_RETURN(const IncomingPath incoming, decode_path_info(frame.payload, closure_));
+    if (incoming.index != index) return unexpected();
+    nix::NarParser parser(incoming.info.nar_size);
+    std::string_view chunk;  // of the frame that came last, what the daemon has not got yet
+    const auto source = [&](std::span<char> buffer) -> Result<size_t> {
+      if (chunk.empty()) {
+        if (parser.is_done()) return size_t{0};
+        ASSIGN_OR_RETURN(chunk, next_chunk(parser));
+      }
+      const size_t n = std::min(buffer.size(), chunk.size());
+      std::copy_n(chunk.data(), n, buffer.data());
+      chunk.remove_prefix(n);
+      return n;
+    };
+    RETURN_IF_ERROR(daemon.add_to_store_nar(incoming.info, source, options_.idle_timeout));
+    // Had another process registered it meanwhile, the daemon would not have read to the end.
+    while (!parser.is_done()) RETURN_IF_ERROR(next_chunk(parser));
+    return frames_.send(FrameType::kStored, encode_stored(index));
+  }
+
+  Result<std::string_view> next_chunk(nix::NarParser& parser) {
+    ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kNarChunk));
+    if (frame.payload.empty()) return unexpected();
+    ASSIGN_OR_RETURN(const size_t used, parser.feed(frame.payload));
+    if (used != frame.payload.size())
+      return Error{ErrorKind::kInvalidInput, "bytes after the end of the NAR"};
+    return frame.payload;
+  }
+
+  Result<void> finish(nix::Daemon& daemon, const transfer::Hello& hello, const ImportStats& stats) {
+    ASSIGN_OR_RETURN(const bool is_valid, daemon.is_valid_path(hello.top, deadline()));
+    if (!is_valid) return Error{ErrorKind::kFailed, hello.top.str() + " is not valid after the copy"};
+    RETURN_IF_ERROR(hold_closure(options_.state_dir, hello.deployment, hello.top));
+    RETURN_IF_ERROR(sync_store(options_.store_dir));
+    return frames_.send(FrameType::kDone, encode_done({stats.paths, stats.bytes}));
+  }
+
+  const ImportOptions& options_;
+  transfer::FrameStream frames_;
+  std::vector<transfer::PathEntry> closure_;
+  int64_t failed_index_ = -1;
+};
+
+}  // namespace
+
+Result<ImportStats> run_import(int in_fd, int out_fd, const ImportOptions& options) {
+  return Import(in_fd, out_fd, options).run();
+}
+
+}  // namespace flurry::agent

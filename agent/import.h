@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "core/nix/daemon.h"
+#include "core/result.h"
+#include "core/time.h"
+
+namespace flurry::agent {
+
+struct ImportOptions {
+  std::string store_dir = "/nix/store";      // where free space is counted and what is synced
+  std::string state_dir = "/nix/var/nix";    // gcroots/flurry is below it
+  uint64_t space_margin_bytes = 128u << 20;  // must stay free: the profile, the switch, logs
+  Millis idle_timeout{300'000};              // longest wait without progress
+  std::function<Result<nix::Daemon>(TimePoint)> connect = nix::Daemon::connect;
+};
+
+struct ImportStats {
+  uint64_t paths = 0;
+  uint64_t bytes = 0;  // of NARs
+};
+
+// The host's side of a copy (`flurry-agent import`): reads the copy protocol (core/transfer, copy.proto)
+// from `in_fd`, gives each missing path to the Nix daemon as it comes, with memory for a few frames and no
+// temporary files, and answers on `out_fd`. On success the closure is valid, synced to disk and held by
+// <state_dir>/gcroots/flurry/<deployment-id>-incoming, which stays until somebody removes it. On an error
+// the controller has been told, as far as it still listens; what was registered stays valid, what was not
+// leaves nothing behind, and a second copy sends the rest. Does not own the descriptors. One thread.
+Result<ImportStats> run_import(int in_fd, int out_fd, const ImportOptions& options = {});
+
+}  // namespace flurry::agent

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/transfer/messages.h"
+
+namespace flurry::copy {
+
+// The controller's edge of the copy protocol: values to bytes of copy.proto's messages and back. Bad bytes
+// are kInvalidInput.
+
+using IndexOfPath = std::unordered_map<std::string_view, uint32_t>;
+
+std::string encode_hello(const transfer::Hello& hello);
+std::string encode_paths(std::span<const nix::PathInfo> paths);
+// Every reference must be in `index_of`.
+std::string encode_path_info(const nix::PathInfo& info, const IndexOfPath& index_of);
+std::string encode_stop(const Error& error);
+
+// Indices are below `path_count` and ascend.
+Result<transfer::Missing> decode_missing(std::string_view payload, size_t path_count);
+Result<uint32_t> decode_stored(std::string_view payload);
+Result<transfer::Done> decode_done(std::string_view payload);
+// What the agent said before it stopped.
+Error decode_failure(std::string_view payload);
+
+}  // namespace flurry::copy

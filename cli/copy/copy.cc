@@ -1,0 +1,200 @@
+#include "cli/copy/copy.h"
+
+#include <sys/socket.h>
+
+#include "cli/copy/convert.h"
+#include "core/nix/closure.h"
+#include "core/nix/nar.h"
+#include "core/sys/clock.h"
+#include "core/transfer/frame_stream.h"
+
+namespace flurry::copy {
+namespace {
+
+using transfer::Frame;
+using transfer::FrameType;
+
+// How long to wait for the reason after the stream to the host broke.
+constexpr Millis kReasonTimeout{5000};
+
+// The conversation with one import.
+class Sender {
+ public:
+  Sender(int io, std::vector<nix::PathInfo> closure, const ProgressSink& on_progress, Millis idle_timeout)
+      : closure_(std::move(closure)), on_progress_(on_progress), frames_(io, io, idle_timeout) {
+    for (uint32_t i = 0; i < closure_.size(); ++i) index_of_.emplace(closure_[i].path.str(), i);
+  }
+
+  // The host's own words say more than the broken pipe that follows them.
+  Result<CopyStats> run(const DeploymentId& deployment, const StorePath& top) {
+    auto stats = run_steps(deployment, top);
+    if (stats || heard_failure_) return stats;
+    if (const auto reason = last_words()) return *reason;
+    return stats;
+  }
+
+  bool is_cut() const { return is_cut_; }
+
+ private:
+  Result<CopyStats> run_steps(const DeploymentId& deployment, const StorePath& top) {
+    RETURN_IF_ERROR(announce(deployment, top));
+    ASSIGN_OR_RETURN(const Frame answer, receive(FrameType::kMissing));
+    ASSIGN_OR_RETURN(const auto missing, decode_missing(answer.payload, closure_.size()));
+    for (const uint32_t index : missing.indices) progress_.bytes_total += closure_[index].nar_size;
+    progress_.paths_total = missing.indices.size();
+    tell();
+    for (const uint32_t index : missing.indices) RETURN_IF_ERROR(send_path(closure_[index]));
+    while (progress_.paths_done < progress_.paths_total) {
+      ASSIGN_OR_RETURN(const Frame frame, receive(FrameType::kStored));
+      RETURN_IF_ERROR(take_stored(frame.payload));
+    }
+    ASSIGN_OR_RETURN(const Frame end, receive(FrameType::kDone));
+    ASSIGN_OR_RETURN(const auto done, decode_done(end.payload));
+    if (done.paths != progress_.paths_total || done.bytes != progress_.bytes_total)
+      return Error{ErrorKind::kInvalidInput, "the host counted another number of paths than were sent"};
+    return CopyStats{closure_.size(), done.paths, done.bytes};
+  }
+
+  Result<void> send(FrameType type, std::string_view payload) {
+    if (payload.size() > transfer::kFramePayloadMax)
+      return Error{ErrorKind::kUnsupported, "a path has too many references to be copied"};
+    const auto sent = frames_.send(type, payload);
+    is_cut_ = !sent && sent.error().kind == ErrorKind::kFailed;
+    return sent;
+  }
+
+  Result<void> announce(const DeploymentId& deployment, const StorePath& top) {
+    const transfer::Hello hello{
+        .deployment = deployment, .top = top, .path_count = static_cast<uint32_t>(closure_.size())};
+    RETURN_IF_ERROR(send(FrameType::kHello, encode_hello(hello)));
+    const std::span<const nix::PathInfo> all = closure_;
+    for (size_t from = 0; from < all.size(); from += transfer::kPathsPerFrame) {
+      const auto part = all.subspan(from, std::min(transfer::kPathsPerFrame, all.size() - from));
+      RETURN_IF_ERROR(send(FrameType::kPaths, encode_paths(part)));
+    }
+    return {};
+  }
+
+  Result<void> send_path(const nix::PathInfo& info) {
+    RETURN_IF_ERROR(send(FrameType::kPathInfo, encode_path_info(info, index_of_)));
+    uint64_t sent = 0;
+    const auto written = nix::write_nar(info.path.str(), [&](std::string_view piece) -> Result<void> {
+      sent += piece.size();
+      // Else the host would wait for a rest that never comes, or be told more than it was promised.
+      if (sent > info.nar_size) return changed(info);
+      RETURN_IF_ERROR(send(FrameType::kNarChunk, piece));
+      progress_.bytes_sent += piece.size();
+      RETURN_IF_ERROR(take_answers());
+      tell();
+      return {};
+    });
+    if (written && sent == info.nar_size) return {};
+    const Error error = written ? changed(info) : written.error();
+    if (!heard_failure_ && !is_cut_) static_cast<void>(frames_.send(FrameType::kError, encode_stop(error)));
+    heard_failure_ = heard_failure_ || !is_cut_;  // the reason is known; nothing more to listen for
+    return error;
+  }
+
+  static Error changed(const nix::PathInfo& info) {
+    return {ErrorKind::kFailed, info.path.str() + " in the local store is not what its database says; " +
+                                    "`nix-store --verify-path` tells more"};
+  }
+
+  // What has come while we were sending.
+  Result<void> take_answers() {
+    for (;;) {
+      ASSIGN_OR_RETURN(const auto frame, frames_.poll());
+      if (!frame) return {};
+      ASSIGN_OR_RETURN(const Frame stored, check(*frame, FrameType::kStored));
+      RETURN_IF_ERROR(take_stored(stored.payload));
+    }
+  }
+
+  Result<void> take_stored(std::string_view payload) {
+    ASSIGN_OR_RETURN(const uint32_t index, decode_stored(payload));
+    if (index >= closure_.size() || progress_.paths_done == progress_.paths_total)
+      return Error{ErrorKind::kInvalidInput, "the host stored a path that was not sent"};
+    ++progress_.paths_done;
+    tell();
+    return {};
+  }
+
+  Result<Frame> check(const Frame& frame, FrameType wanted) {
+    if (frame.type == FrameType::kError) {
+      heard_failure_ = true;
+      return decode_failure(frame.payload);
+    }
+    if (frame.type != wanted) return Error{ErrorKind::kInvalidInput, "the host sent a frame out of order"};
+    return frame;
+  }
+
+  Result<Frame> receive(FrameType wanted) {
+    const auto frame = frames_.receive();
+    if (!frame) {
+      is_cut_ = frame.error().kind == ErrorKind::kFailed;
+      return frame.error();
+    }
+    if (*frame) return check(**frame, wanted);
+    is_cut_ = true;
+    return Error{ErrorKind::kFailed, "the host ended the stream"};
+  }
+
+  // The error frame that the host sent before it closed, if it did.
+  std::optional<Error> last_words() {
+    while (is_cut_) {
+      const auto frame = frames_.receive();
+      if (!frame || !*frame) break;
+      if ((*frame)->type == FrameType::kError) {
+        heard_failure_ = true;
+        is_cut_ = false;
+        return decode_failure((*frame)->payload);
+      }
+    }
+    return std::nullopt;
+  }
+
+  void tell() const {
+    if (on_progress_) on_progress_(progress_);
+  }
+
+  const std::vector<nix::PathInfo> closure_;
+  const ProgressSink& on_progress_;
+  transfer::FrameStream frames_;
+  IndexOfPath index_of_;
+  CopyProgress progress_;
+  bool heard_failure_ = false;
+  bool is_cut_ = false;  // the stream broke
+};
+
+std::string tail(std::string_view text) {
+  constexpr size_t kKeep = 2000;
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  return std::string(text.size() > kKeep ? text.substr(text.size() - kKeep) : text);
+}
+
+// Why the stream to the import broke: its exit, or the connection.
+Error explain_cut(RemoteProcess& process, const Error& cut) {
+  const auto exit = process.wait(sys::now() + kReasonTimeout);
+  if (!exit) return {exit.error().kind, cut.message + ": " + exit.error().message};
+  std::string reason =
+      exit->signal.empty() ? "exit code " + std::to_string(exit->exit_code) : "signal " + exit->signal;
+  if (!exit->standard_error.empty()) reason += ": " + tail(exit->standard_error);
+  return {ErrorKind::kFailed, cut.message + ": the import on the host ended with " + reason};
+}
+
+}  // namespace
+
+Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
+                               const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
+                               const ProgressSink& on_progress, Millis idle_timeout) {
+  ASSIGN_OR_RETURN(auto closure, nix::query_closure(local, top, sys::now() + idle_timeout));
+  ASSIGN_OR_RETURN(auto process, connection.exec(import_command, sys::now() + idle_timeout));
+  Sender sender(process->io().get(), std::move(closure), on_progress, idle_timeout);
+  const auto stats = sender.run(deployment, top);
+  ::shutdown(process->io().get(), SHUT_WR);
+  if (stats) return stats;
+  const Error error = sender.is_cut() ? explain_cut(*process, stats.error()) : stats.error();
+  return error.with_context("copy");
+}
+
+}  // namespace flurry::copy

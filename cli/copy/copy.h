@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "cli/transport.h"
+#include "core/nix/daemon.h"
+
+namespace flurry::copy {
+
+struct CopyStats {
+  uint64_t closure_paths = 0;
+  uint64_t copied_paths = 0;
+  uint64_t copied_bytes = 0;  // of NARs
+};
+
+struct CopyProgress {
+  uint64_t bytes_total = 0;  // of the NARs that the host lacks
+  uint64_t bytes_sent = 0;
+  uint64_t paths_total = 0;
+  uint64_t paths_done = 0;  // registered on the host
+};
+using ProgressSink = std::function<void(const CopyProgress&)>;
+
+// Longest wait without any progress: the host may hash, sync a full disk or wait for a lock meanwhile.
+constexpr Millis kCopyIdleTimeout{300'000};
+
+// Brings the closure of `top` from this machine's store to the host: runs `import_command`
+// (`flurry-agent import`) there, asks in one round trip what is missing, sends that, references first, and
+// returns when the host has registered and synced all and holds it with a GC root. Reads NARs straight from
+// /nix/store. `on_progress` may be empty; called from within. A copy that failed can be run again and
+// sends only the rest. Errors: kUnreachable (the connection died), kTimedOut (no progress for
+// `idle_timeout`), kNoSpace, and what the host or the local daemon said. One thread at a time.
+Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
+                               const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
+                               const ProgressSink& on_progress, Millis idle_timeout = kCopyIdleTimeout);
+
+}  // namespace flurry::copy
