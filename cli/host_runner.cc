@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "cli/copy/copy.h"
+#include "cli/settled_inspection.h"
 #include "core/sys/clock.h"
-#include "eval/builder.h"
 
 namespace flurry {
 namespace {
@@ -19,8 +19,7 @@ constexpr Millis kReattachTimeout{15'000};
 constexpr Millis kObserveWait{2000};
 constexpr Millis kEvaluateTimeout{3600'000};
 constexpr Millis kBuildTimeout{24 * 3600'000};
-// A copy may take hours, but never this long without a byte.
-constexpr Millis kCopyIdle{60'000};
+constexpr Millis kStoreTimeout{30'000};
 
 template <typename... Ts>
 struct Overloaded : Ts... {
@@ -96,7 +95,7 @@ Result<void> HostRunner::redial(size_t host, TimePoint deadline) {
 Result<ActionValue> HostRunner::connect(size_t host) {
   const TimePoint deadline = sys::now() + kConnectTimeout;
   RETURN_IF_ERROR(redial(host, deadline));
-  ASSIGN_OR_RETURN(const Inspection inspection, hosts_[host].session->agent().inspect(false, deadline));
+  ASSIGN_OR_RETURN(const Inspection inspection, inspect_settled(hosts_[host].session->agent(), deadline));
   return ActionValue(inspection.facts);
 }
 
@@ -116,11 +115,11 @@ void HostRunner::evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted
 Result<ActionValue> HostRunner::build(size_t host, const BuiltSystem& system, std::stop_token stop) {
   while (!build_slots_.try_acquire_for(Millis(100)))
     if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped"};
-  eval::Builder builder(parts_.eval_options);
+  hosts_[host].builder = std::make_unique<eval::Builder>(parts_.eval_options);
   const auto on_log = [&](std::string_view line) {
     parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
   };
-  const auto built = builder.build({system.drv, system.out}, on_log, sys::now() + kBuildTimeout, stop);
+  const auto built = hosts_[host].builder->build({system.drv, system.out}, on_log, sys::now() + kBuildTimeout, stop);
   build_slots_.release();
   if (!built) return built.error();
   return ActionValue{};
@@ -128,9 +127,13 @@ Result<ActionValue> HostRunner::build(size_t host, const BuiltSystem& system, st
 
 Result<ActionValue> HostRunner::copy(size_t host, const StorePath& path) {
   HostSession& session = *hosts_[host].session;
-  const auto on_progress = [&](const CopyState& state) { parts_.happenings.push(HostCopying{host, state}); };
-  RETURN_IF_ERROR(copy_closure(session.connection(), session.agent_command("import"), parts_.options.deployment, path,
-                               on_progress, kCopyIdle));
+  auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
+  if (!store) return store.error().with_context("the local Nix store");
+  const auto on_progress = [&](const copy::CopyProgress& p) {
+    parts_.happenings.push(HostCopying{host, {p.bytes_total, p.bytes_sent, p.paths_total, p.paths_done}});
+  };
+  RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"), parts_.options.deployment,
+                                     path, *store, on_progress));
   return ActionValue{};
 }
 

@@ -16,6 +16,7 @@
 #include "core/fleet.h"
 #include "core/rollout.h"
 #include "core/sys/bounded_queue.h"
+#include "eval/builder.h"
 #include "eval/evaluator.h"
 
 namespace flurry {
@@ -61,6 +62,7 @@ class HostRunner {
  private:
   struct Host {
     std::unique_ptr<HostSession> session;
+    std::unique_ptr<eval::Builder> builder;  // holds what it built until the host has it
   };
 
   void spawn(std::function<void(std::stop_token)> work);

@@ -45,7 +45,7 @@ int run(int argc, char** argv) {
                                        .schema = options->schema};
   const auto reporter = make_reporter(*options);
   eval::NixEvaluator evaluator(eval_options);
-  LibsshTransport transport({});
+  ssh::LibsshTransport transport({});
   Context context{*options, eval_options, *reporter, transport, evaluator, happenings};
   return dispatch(context);
 }

@@ -8,6 +8,8 @@ Activation Activation::recover(ActivationRecord record, const std::string& boot_
   activation.recovered_ = true;
   activation.is_journalled_ = true;
   activation.rebooted_ = rebooted;
+  // A journal that already says rolling-back does not tell how far it had come: assume the most.
+  if (activation.record_.phase == Phase::kRollingBack) activation.phase_before_rollback_ = Phase::kCommitted;
   return activation;
 }
 
@@ -44,7 +46,8 @@ void Activation::resume_same_boot() {
 void Activation::on_state_after_boot(const SystemState& state) {
   const bool runs_new = state.running == record_.spec.new_path;
   const bool runs_recorded = state.running == record_.before.running;
-  if (may_have_committed() && (runs_new || record_.spec.goal == Goal::kBoot))
+  const bool was_going_back = record_.phase == Phase::kRollingBack;
+  if (!was_going_back && may_have_committed() && (runs_new || record_.spec.goal == Goal::kBoot))
     return enter_write(Step::kWriteConfirmed, Phase::kConfirmed, now_ + record_.spec.activation_timeout);
   if (!was_switched() && !may_have_committed() && runs_recorded)
     return end(Outcome::kFailedUnchanged, "the host rebooted before the switch began");

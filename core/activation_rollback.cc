@@ -9,6 +9,8 @@ constexpr int kAttemptsMax = 2;
 // Units may pass through a failed state while the old system settles.
 constexpr Millis kSettle{10'000};
 constexpr Millis kVerifyInterval{500};
+// How long stopping a switch that hangs may take; the deadman must not lose patience meanwhile.
+constexpr Millis kStopping{30'000};
 
 std::string joined(const std::vector<std::string>& words) {
   std::string out;
@@ -44,7 +46,7 @@ void Activation::begin_rollback(std::string reason) {
   record_.reason = std::move(reason);
   record_.outcome.reset();
   enter_write(Step::kWriteRollingBack, Phase::kRollingBack,
-              now_ + kAttemptsMax * record_.spec.activation_timeout + 2 * kSettle);
+              now_ + (kAttemptsMax + 1) * record_.spec.activation_timeout + kAttemptsMax * (kSettle + kStopping));
 }
 
 void Activation::continue_rollback() {

@@ -25,7 +25,8 @@ std::string known_hosts_name(const std::string& host, uint16_t port, const std::
 
 // The lines of `text` that match `name`: hashed names, wildcards and negation included. A line that
 // can't be read is passed over, as OpenSSH does. Pure.
-std::vector<KnownKey> find_known_keys(std::string_view text, const std::string& file, const std::string& name);
+std::vector<KnownKey> find_known_keys(std::string_view text, const std::string& file,
+                                      const std::string& name);
 
 // The same over files; those that are absent hold nothing. Any thread.
 std::vector<KnownKey> read_known_keys(const std::vector<std::string>& files, const std::string& name);

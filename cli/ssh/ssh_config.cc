@@ -33,15 +33,24 @@ std::string local_user_name() {
 
 std::string token(char c, const Names& names) {
   switch (c) {
-    case '%': return "%";
-    case 'd': return names.home;
-    case 'h': return names.host;
-    case 'n': return names.original;
-    case 'p': return std::to_string(names.port);
-    case 'r': return names.user;
-    case 'u': return names.local_user;
-    case 'i': return std::to_string(::getuid());
-    default: return std::string("%") + c;
+    case '%':
+      return "%";
+    case 'd':
+      return names.home;
+    case 'h':
+      return names.host;
+    case 'n':
+      return names.original;
+    case 'p':
+      return std::to_string(names.port);
+    case 'r':
+      return names.user;
+    case 'u':
+      return names.local_user;
+    case 'i':
+      return std::to_string(::getuid());
+    default:
+      return std::string("%") + c;
   }
 }
 
@@ -192,7 +201,8 @@ std::vector<std::string> ssh_argv(const SshProgram& program, const Target& targe
 Result<SshConfig> parse_ssh_config(std::string_view text, const std::string& address, const std::string& home,
                                    const std::string& agent_variable) {
   SshConfig config;
-  if (text.find('\0') != text.npos) return Error{ErrorKind::kInvalidInput, "ssh -G: a zero byte in its output"};
+  if (text.find('\0') != text.npos)
+    return Error{ErrorKind::kInvalidInput, "ssh -G: a zero byte in its output"};
   RETURN_IF_ERROR(for_each_line(
       text, [&](std::string_view key, std::string_view value) { return take_plain(key, value, config); }));
   if (config.hostname.empty() || config.user.empty())
@@ -219,8 +229,8 @@ Result<SshConfig> ask_ssh_config(const SshProgram& program, const Target& target
   auto result = sys::run(command, deadline);
   if (!result) {
     if (result.error().kind == ErrorKind::kTimedOut) return result.error();
-    return Error{ErrorKind::kUnsupported, "the ssh program is needed to read the ssh configuration: " +
-                                              result.error().message};
+    return Error{ErrorKind::kUnsupported,
+                 "the ssh program is needed to read the ssh configuration: " + result.error().message};
   }
   if (result->exit_code == 127 && result->standard_error.empty())
     return Error{ErrorKind::kUnsupported,

@@ -81,7 +81,7 @@ Result<sys::Fd> connect_tcp(const std::string& host, uint16_t port, int address_
   std::string tried;
   for (const addrinfo* a = list; a != nullptr; a = a->ai_next, --left) {
     // The time is shared out, so that one silent address leaves some for the others.
-    const auto share = std::max(Millis(1), (deadline - sys::now()) / static_cast<long long>(left));
+    const auto share = std::max<Millis>(Millis(1), (deadline - sys::now()) / static_cast<int>(left));
     auto fd = connect_one(*a, sys::now() + share);
     if (fd) return fd;
     tried += (tried.empty() ? "" : "; ") + fd.error().message;

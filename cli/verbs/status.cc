@@ -1,6 +1,7 @@
 #include <numeric>
 #include <thread>
 
+#include "cli/settled_inspection.h"
 #include "cli/verbs/ask_hosts.h"
 #include "cli/verbs/verbs.h"
 
@@ -9,14 +10,6 @@ namespace {
 
 constexpr Millis kSessionTimeout{30'000};
 constexpr Millis kEvaluateTimeout{3600'000};
-// An agent that was just started finishes an old story first; its end is worth a moment.
-constexpr Millis kSettle{20'000};
-constexpr Millis kSettleInterval{300};
-
-bool is_finishing(const Inspection& inspection) {
-  return inspection.active && inspection.active->phase != to_string(Phase::kChecking) &&
-         inspection.active->phase != to_string(Phase::kSwitching);
-}
 
 StatusReport ask(const std::string& name, Result<std::unique_ptr<HostSession>> session) {
   StatusReport report{.host = name};
@@ -25,12 +18,7 @@ StatusReport ask(const std::string& name, Result<std::unique_ptr<HostSession>> s
     return report;
   }
   AgentClient& agent = (*session)->agent();
-  auto inspection = agent.inspect(false, sys::now() + kSessionTimeout);
-  const TimePoint until = sys::now() + kSettle;
-  while (inspection && is_finishing(*inspection) && sys::now() < until) {
-    std::this_thread::sleep_for(kSettleInterval);
-    inspection = agent.inspect(false, sys::now() + kSessionTimeout);
-  }
+  const auto inspection = inspect_settled(agent, sys::now() + kSessionTimeout);
   if (!inspection) {
     report.error = inspection.error().message;
     return report;

@@ -1,0 +1,91 @@
+#include "agent/daemon.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <thread>
+
+#include "agent/deadman.h"
+#include "agent/executor.h"
+#include "agent/file_io.h"
+#include "agent/log.h"
+#include "agent/nixos_system.h"
+#include "agent/rpc/server.h"
+#include "agent/run_switch.h"
+
+namespace flurry::agent {
+namespace {
+
+constexpr Millis kIdleExit{10 * 60'000};
+
+int failed(const Error& error) {
+  log_warning(error.message);
+  return 1;
+}
+
+// Blocked before any thread is made, so that one thread can wait for them.
+sigset_t block_stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, s);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return set;
+}
+
+Result<std::string> prepare(const Paths& paths) {
+  RETURN_IF_ERROR(make_private_dir(paths.run()));
+  RETURN_IF_ERROR(make_private_dir(paths.state()));
+  RETURN_IF_ERROR(make_private_dir(paths.journals()));
+  return own_executable();
+}
+
+}  // namespace
+
+int run_daemon(const Paths& paths) {
+  const sigset_t stop_signals = block_stop_signals();
+  const auto program = prepare(paths);
+  if (!program) return failed(program.error());
+  const auto build = file_sha256_hex("/proc/self/exe");
+  if (!build) return failed(build.error());
+  const auto boot_id = read_boot_id();
+  if (!boot_id) return failed(boot_id.error());
+
+  NixosSystem system(paths, *program);
+  FileJournal journal(paths.journals());
+  Executor executor(system, journal, paths, {.boot_id = *boot_id, .idle_exit = kIdleExit});
+  {
+    auto server = RpcServer::start(paths.socket(), executor, system, *build);
+    if (!server) return failed(server.error());
+    if (const auto written = write_file_durably(paths.build_file(), *build + "\n"); !written)
+      return failed(written.error());
+    // Ended by a signal, or by the one that it sends itself when the loop has ended.
+    std::jthread waiter([&] {
+      int signal = 0;
+      ::sigwait(&stop_signals, &signal);
+      executor.stop();
+    });
+    log_info("flurry-agent " FLURRY_VERSION " (" + build->substr(0, 12) + ") is ready");
+    notify_ready();
+    executor.run();
+    ::pthread_kill(waiter.native_handle(), SIGTERM);
+  }
+  log_info("flurry-agent ends");
+  return 0;
+}
+
+int run_deadman_process(const Paths& paths, const std::string& id) {
+  ::signal(SIGPIPE, SIG_IGN);
+  const auto deployment = DeploymentId::parse(id);
+  if (!deployment) return failed(deployment.error());
+  const auto program = prepare(paths);
+  if (!program) return failed(program.error());
+  const auto boot_id = read_boot_id();
+  if (!boot_id) return failed(boot_id.error());
+  NixosSystem system(paths, *program, true);
+  FileJournal journal(paths.journals());
+  run_deadman(*deployment, system, journal, paths, {.boot_id = *boot_id});
+  return 0;
+}
+
+}  // namespace flurry::agent

@@ -1,0 +1,127 @@
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "agent/file_io.h"
+#include "agent/nixos_system.h"
+#include "agent/tools.h"
+
+namespace flurry::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Millis kSystemctlTimeout{20'000};
+
+std::optional<std::string> link_target(const std::string& link) {
+  std::error_code error;
+  const auto target = fs::read_symlink(link, error);
+  if (error) return std::nullopt;
+  return target.string();
+}
+
+// 42 from "system-42-link" of the profile "system".
+std::optional<uint64_t> generation_number(std::string_view profile_name, std::string_view link_name) {
+  if (!link_name.starts_with(profile_name)) return std::nullopt;
+  link_name.remove_prefix(profile_name.size());
+  if (!link_name.starts_with('-') || !link_name.ends_with("-link") || link_name.size() < 7)
+    return std::nullopt;
+  const std::string_view digits = link_name.substr(1, link_name.size() - 6);
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc() || end != digits.data() + digits.size() || number == 0) return std::nullopt;
+  return number;
+}
+
+std::vector<std::string_view> words(std::string_view line) {
+  std::vector<std::string_view> out;
+  while (!line.empty()) {
+    const size_t end = std::min(line.find(' '), line.size());
+    if (end > 0) out.push_back(line.substr(0, end));
+    line.remove_prefix(std::min(end + 1, line.size()));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<StorePath> store_path_of_link(const std::string& link) {
+  const auto target = link_target(link);
+  if (!target) return std::nullopt;
+  auto path = StorePath::parse(*target);
+  if (!path) return std::nullopt;
+  return *std::move(path);
+}
+
+ProfileState read_profile(const std::string& root, const std::string& profile_path) {
+  const auto target = link_target(root + profile_path);
+  if (!target) return {};
+  if (auto direct = StorePath::parse(*target)) return {*std::move(direct), std::nullopt};
+  const fs::path generation(*target);
+  const fs::path link = generation.is_absolute() ? fs::path(root + *target)
+                                                 : fs::path(root + profile_path).parent_path() / generation;
+  return {store_path_of_link(link.string()),
+          generation_number(fs::path(profile_path).filename().string(), generation.filename().string())};
+}
+
+Result<std::vector<std::string>> read_failed_units() {
+  ASSIGN_OR_RETURN(const auto text,
+                   run_tool_checked({"systemctl", "list-units", "--all", "--state=failed,auto-restart",
+                                     "--plain", "--no-legend", "--no-pager", "--full"},
+                                    kSystemctlTimeout));
+  std::vector<std::string> out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const auto columns = words(std::string_view(text).substr(at, end - at));  // unit load active sub …
+    at = end + 1;
+    if (columns.size() < 4) continue;
+    std::string unit(columns[0]);
+    if (columns[3] == "auto-restart") {
+      const auto status =
+          run_tool({"systemctl", "show", "--property=Result", "--value", "--", unit}, kSystemctlTimeout);
+      if (status && status->standard_output == "success\n") continue;
+    }
+    out.push_back(std::move(unit));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Result<std::string> read_boot_id() {
+  ASSIGN_OR_RETURN(auto text, read_file("/proc/sys/kernel/random/boot_id", 64));
+  while (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+std::string host_system() {
+  utsname name{};
+  ::uname(&name);
+  return std::string(name.machine) + "-linux";
+}
+
+std::vector<Generation> list_generations(const std::string& root, const std::string& profile_path) {
+  const fs::path profile(root + profile_path);
+  std::vector<Generation> out;
+  std::error_code error;
+  for (fs::directory_iterator it(profile.parent_path(), error), end; !error && it != end;
+       it.increment(error)) {
+    const auto number = generation_number(profile.filename().string(), it->path().filename().string());
+    const auto target = link_target(it->path().string());
+    struct stat info {};
+    if (!number || !target || ::lstat(it->path().c_str(), &info) != 0) continue;
+    out.push_back({*number, *target, info.st_mtim.tv_sec * 1000LL + info.st_mtim.tv_nsec / 1000000});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
+  return out;
+}
+
+bool is_reboot_needed(const std::string& booted, const std::string& boot_default) {
+  for (const char* part : {"/kernel", "/initrd", "/kernel-modules"})
+    if (link_target(booted + part) != link_target(boot_default + part)) return true;
+  return false;
+}
+
+}  // namespace flurry::agent

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "agent/paths.h"
+#include "agent/system.h"
+
+namespace flurry::agent {
+
+// A NixOS host under systemd. Needs root.
+class NixosSystem : public System {
+ public:
+  // `program` is the flurry-agent whose verbs run in units and probes: a path that stays.
+  NixosSystem(Paths paths, std::string program, bool is_deadman = false)
+      : paths_(std::move(paths)), program_(std::move(program)), is_deadman_(is_deadman) {}
+
+  Result<EffectValue> perform(const effect::Any& what, const ActivationRecord& record,
+                              std::stop_token stop) override;
+  Result<void> admit(const ActivationSpec& spec) override;
+  Result<HostFacts> inspect(const std::string& profile_path, bool with_generations) override;
+  CheckResult run_check(const HealthCheck& check) override;
+
+ private:
+  // In nixos_system.cc.
+  Result<SystemState> read_state(const std::string& profile_path) const;
+  Result<void> hold_roots(const ActivationRecord& record) const;
+  void release_roots(const ActivationRecord& record) const;
+  Result<void> set_profile(const std::string& profile, const StorePath& path) const;
+  Result<void> restore_profile(const ActivationRecord& record, std::optional<uint64_t> generation) const;
+
+  // In nixos_units.cc.
+  Result<void> arm_deadman(const DeploymentId& id) const;
+  Result<void> disarm_deadman(const DeploymentId& id) const;
+  Result<SwitchExit> run_switch(const effect::RunSwitch& what, std::stop_token stop);
+  Result<void> start_switch(const effect::RunSwitch& what);
+  Result<void> stop_switches(const DeploymentId& id);
+  std::string output_of(const std::string& unit) const;
+
+  const Paths paths_;
+  const std::string program_;
+  const bool is_deadman_;
+  std::atomic<int> starting_{0};  // switches that systemd has been asked for and has not started yet
+};
+
+// In nixos_facts.cc; each reads the host and changes nothing.
+
+// The store path behind a link of one step ("/run/current-system").
+std::optional<StorePath> store_path_of_link(const std::string& link);
+
+// Number and path of a profile's present generation; nothing where there is no such profile.
+struct ProfileState {
+  std::optional<StorePath> path;
+  std::optional<uint64_t> generation;
+};
+ProfileState read_profile(const std::string& root, const std::string& profile_path);
+
+// Units in the failed state, and those that wait to be started again after a failure.
+Result<std::vector<std::string>> read_failed_units();
+
+Result<std::string> read_boot_id();
+
+// "x86_64-linux"
+std::string host_system();
+
+std::vector<Generation> list_generations(const std::string& root, const std::string& profile_path);
+
+bool is_reboot_needed(const std::string& booted, const std::string& boot_default);
+
+}  // namespace flurry::agent

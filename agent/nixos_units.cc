@@ -1,0 +1,130 @@
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "agent/file_io.h"
+#include "agent/file_lock.h"
+#include "agent/nixos_system.h"
+#include "agent/run_switch.h"
+#include "agent/tools.h"
+#include "core/sys/clock.h"
+
+namespace flurry::agent {
+namespace {
+
+constexpr Millis kJournalctlTimeout{5'000};
+constexpr Millis kStartTimeout{65'000};  // somewhat more than start_unit() takes at most
+constexpr int kJournalTries = 5;
+constexpr int kJournalPauseMs = 100;
+
+// Every unit that a deployment may run a switch in; the names are the core's.
+std::vector<std::string> switch_units(const DeploymentId& id) {
+  return {unit_name("switch", id), unit_name("boot", id), unit_name("unboot", id),
+          unit_name("rollback", id) + "-1", unit_name("rollback", id) + "-2"};
+}
+
+const char* to_string(effect::SwitchAction action) {
+  switch (action) {
+    case effect::SwitchAction::kTest:
+      return "test";
+    case effect::SwitchAction::kBoot:
+      return "boot";
+    case effect::SwitchAction::kDryActivate:
+      return "dry-activate";
+  }
+  return "?";
+}
+
+}  // namespace
+
+Result<void> NixosSystem::arm_deadman(const DeploymentId& id) const {
+  const std::string name = unit_name("deadman", id);
+  ASSIGN_OR_RETURN(const bool runs_already, is_unit_running(name + ".service"));
+  if (runs_already) return {};
+  RETURN_IF_ERROR(
+      start_unit({.name = name,
+                  .description = "flurry: brings the host back if deployment " + id.str() + " gets stuck",
+                  .properties = {"Type=exec", "Restart=on-failure", "RestartSec=1", "StartLimitIntervalSec=0",
+                                 "KillMode=process", "OOMScoreAdjust=-900"},
+                  .environment = {std::string("PATH=") + kToolPath},
+                  .argv = {program_, "deadman", id.str()}}));
+  ASSIGN_OR_RETURN(const bool runs, is_unit_running(name + ".service"));
+  if (!runs) return Error{ErrorKind::kFailed, name + " ended as soon as it was started"};
+  return {};
+}
+
+Result<void> NixosSystem::disarm_deadman(const DeploymentId& id) const {
+  // The deadman that drives a deployment to its end must not stop itself before it is through; it ends then.
+  if (is_deadman_) return {};
+  return stop_unit(unit_name("deadman", id) + ".service");
+}
+
+Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, std::stop_token stop) {
+  const std::string status = paths_.status(what.unit);
+  ASSIGN_OR_RETURN(const bool runs_already, FileLock::is_held(status + ".lock"));
+  // A unit's name stands for one command of one deployment: one that runs is the one that is wanted.
+  if (!what.attach && !runs_already) {
+    ++starting_;
+    const auto started = start_switch(what);
+    --starting_;
+    if (!started) return started.error();
+  }
+  ASSIGN_OR_RETURN(auto exit, wait_for_switch(status, std::move(stop)));
+  exit.output = output_of(what.unit);
+  return exit;
+}
+
+Result<void> NixosSystem::start_switch(const effect::RunSwitch& what) {
+  RETURN_IF_ERROR(make_private_dir(paths_.run()));
+  RETURN_IF_ERROR(make_private_dir(paths_.status_dir()));
+  const std::string status = paths_.status(what.unit);
+  if (::unlink(status.c_str()) != 0 && errno != ENOENT) return sys::errno_error("remove " + status, errno);
+  TransientUnit unit{
+      .name = what.unit,
+      .description = "flurry: switch-to-configuration " + std::string(to_string(what.action)),
+      // Ready when the wrapper holds its lock. A stop reaches every process of the switch.
+      .properties = {"Type=notify", "NotifyAccess=main", "StandardOutput=journal", "StandardError=journal",
+                     "KillMode=control-group", "TimeoutStopSec=10", "TimeoutStartSec=50"},
+      .environment = {std::string("PATH=") + kToolPath, "NIXOS_INSTALL_BOOTLOADER=0", "HOME=/root"},
+      .argv = {program_, "run-switch", status, "--", what.system.str() + "/bin/switch-to-configuration",
+               to_string(what.action)}};
+  if (const char* locale = ::getenv("LOCALE_ARCHIVE"))
+    unit.environment.push_back(std::string("LOCALE_ARCHIVE=") + locale);
+  return start_unit(unit);
+}
+
+Result<void> NixosSystem::stop_switches(const DeploymentId& id) {
+  // A start that systemd has not answered yet would come to life after the stop.
+  for (const TimePoint until = sys::now() + kStartTimeout; starting_ > 0 && sys::now() < until;)
+    ::poll(nullptr, 0, 20);
+  std::optional<Error> failure;
+  for (const auto& unit : switch_units(id)) {
+    const std::string lock = paths_.status(unit) + ".lock";
+    if (::access(lock.c_str(), F_OK) != 0) {
+      // Never ran as far as the files tell; ask systemd only where they may not be complete.
+      const auto runs = is_unit_running(unit + ".service");
+      if (runs && !*runs) continue;
+    }
+    if (const auto stopped = stop_unit(unit + ".service"); !stopped) failure = stopped.error();
+  }
+  if (failure) return *failure;
+  return {};
+}
+
+// journald takes lines in its own time: what a unit printed last may be there only a moment later.
+std::string NixosSystem::output_of(const std::string& unit) const {
+  std::string last;
+  for (int i = 0; i < kJournalTries; ++i) {
+    const auto result = run_tool({"journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=60",
+                                  "_SYSTEMD_UNIT=" + unit + ".service"},
+                                 kJournalctlTimeout);
+    if (!result) return last;
+    if (!last.empty() && result->standard_output == last) break;
+    last = result->standard_output;
+    ::poll(nullptr, 0, kJournalPauseMs);
+  }
+  return last;
+}
+
+}  // namespace flurry::agent

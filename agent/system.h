@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "core/activation.h"
+
+namespace flurry::agent {
+
+struct Generation {
+  uint64_t number = 0;
+  std::string path;
+  long long created_unix_ms = 0;
+};
+
+// What a host says of itself, for preflight and `flurry status`.
+struct HostFacts {
+  SystemState state;
+  std::string system;  // "x86_64-linux"
+  long long unix_ms = 0;
+  uint64_t store_free_bytes = 0;
+  std::vector<Generation> generations;  // oldest first
+  std::string booted;                   // empty: unknown
+  bool reboot_needed = false;
+  std::string system_running;  // "degraded"
+};
+
+// The host, as far as the agent touches it. Any thread may call any method; calls overlap. Each call
+// ends within a bound of its own; only a switch takes as long as it takes.
+class System {
+ public:
+  virtual ~System() = default;
+
+  // Does one effect of the deployment in `record`, which is as it stood when the effect was asked for.
+  // Never a WriteJournal. When `stop` is asked for, a wait for a switch is given up (the switch goes on).
+  virtual Result<EffectValue> perform(const effect::Any& what, const ActivationRecord& record,
+                                      std::stop_token stop) = 0;
+
+  // Why this host can't run that closure, before anything is touched.
+  virtual Result<void> admit(const ActivationSpec& spec) = 0;
+
+  virtual Result<HostFacts> inspect(const std::string& profile_path, bool with_generations) = 0;
+
+  // One try of one check.
+  virtual CheckResult run_check(const HealthCheck& check) = 0;
+};
+
+}  // namespace flurry::agent

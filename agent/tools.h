@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "core/sys/subprocess.h"
+
+namespace flurry::agent {
+
+// Where a host's programs are found: NixOS first, then a plain distribution.
+inline constexpr const char* kToolPath =
+    "/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/run/wrappers/bin:"
+    "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+
+// Makes the process and its children look for programs there, and nowhere else. Before any thread.
+void use_tool_path();
+
+// Runs a program with no input and 4 MiB of output at most.
+Result<sys::CommandResult> run_tool(std::vector<std::string> argv, Millis timeout);
+Result<std::string> run_tool_checked(std::vector<std::string> argv, Millis timeout);
+
+// A service that systemd starts from nothing but this, and that outlives whoever asked for it.
+struct TransientUnit {
+  std::string name;  // without ".service"
+  std::string description;
+  std::vector<std::string> properties;   // "Restart=on-failure"
+  std::vector<std::string> environment;  // "NAME=value"
+  std::vector<std::string> argv;
+};
+
+// Returns when the unit runs (or, where Type=notify, says that it is ready).
+Result<void> start_unit(const TransientUnit& unit);
+
+// True where it is active or on its way there.
+Result<bool> is_unit_running(const std::string& unit);
+
+// Stops it and waits until it is gone; fine where there is none.
+Result<void> stop_unit(const std::string& unit);
+
+}  // namespace flurry::agent

@@ -1,0 +1,30 @@
+#include "cli/settled_inspection.h"
+
+#include <thread>
+
+#include "core/sys/clock.h"
+
+namespace flurry {
+namespace {
+
+constexpr Millis kSettle{20'000};
+constexpr Millis kInterval{300};
+
+// In these phases the agent needs nobody else to come to an end soon.
+bool is_finishing(const Inspection& inspection) {
+  return inspection.active && inspection.active->phase != to_string(Phase::kSwitching) &&
+         inspection.active->phase != to_string(Phase::kChecking);
+}
+
+}  // namespace
+
+Result<Inspection> inspect_settled(AgentClient& agent, TimePoint deadline) {
+  const TimePoint until = std::min(deadline, sys::now() + kSettle);
+  for (;;) {
+    ASSIGN_OR_RETURN(Inspection inspection, agent.inspect(false, deadline));
+    if (!is_finishing(inspection) || sys::now() >= until) return inspection;
+    std::this_thread::sleep_for(kInterval);
+  }
+}
+
+}  // namespace flurry

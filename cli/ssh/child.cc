@@ -1,0 +1,94 @@
+#include "cli/ssh/child.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <utility>
+
+#include "core/sys/clock.h"
+
+extern char** environ;
+
+namespace flurry::ssh {
+
+constexpr off_t kStderrTail = 64 << 10;
+
+Result<Child> Child::start(const std::vector<std::string>& argv, sys::Fd theirs) {
+  sys::Fd err(::memfd_create("stderr", MFD_CLOEXEC));
+  if (!err.is_open()) return sys::errno_error("memfd", errno);
+  std::vector<char*> pointers;
+  for (const auto& arg : argv) pointers.push_back(const_cast<char*>(arg.c_str()));
+  pointers.push_back(nullptr);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 0);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 1);
+  posix_spawn_file_actions_adddup2(&actions, err.get(), 2);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none, defaults;
+  sigemptyset(&none);
+  sigemptyset(&defaults);
+  for (int s : {SIGPIPE, SIGINT, SIGTERM, SIGHUP}) sigaddset(&defaults, s);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  // Its own group: the user's Ctrl-C is for us to handle, not for a connection in the middle of work.
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  pid_t pid = -1;
+  const int error = ::posix_spawnp(&pid, pointers[0], &actions, &attributes, pointers.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return Error{ErrorKind::kUnsupported, sys::errno_error("start " + argv[0], error).message};
+  return Child(pid, sys::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))), std::move(err));
+}
+
+Child::Child(pid_t pid, sys::Fd pid_fd, sys::Fd stderr_file)
+    : pid_(pid), pid_fd_(std::move(pid_fd)), stderr_(std::move(stderr_file)) {}
+
+Child::Child(Child&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      pid_fd_(std::move(other.pid_fd_)),
+      stderr_(std::move(other.stderr_)),
+      status_(other.status_) {}
+
+Child::~Child() {
+  if (pid_ < 0) return;
+  ::kill(pid_, SIGKILL);
+  while (::waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
+  }
+}
+
+Result<int> Child::wait(TimePoint deadline) {
+  while (pid_ >= 0) {
+    const auto left = std::clamp<long long>((deadline - sys::now()).count(), 0, INT_MAX);
+    pollfd p{pid_fd_.get(), POLLIN, 0};
+    if (::poll(&p, 1, static_cast<int>(left)) == 0)
+      return Error{ErrorKind::kTimedOut, "no end before the deadline"};
+    if (::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = -1;
+  }
+  return status_;
+}
+
+void Child::signal(int number) {
+  if (pid_ >= 0) ::kill(pid_, number);
+}
+
+std::string Child::standard_error() const {
+  const off_t size = ::lseek(stderr_.get(), 0, SEEK_END);
+  std::string text(static_cast<size_t>(std::clamp<off_t>(size, 0, kStderrTail)), '\0');
+  const ssize_t n = ::pread(stderr_.get(), text.data(), text.size(), size - static_cast<off_t>(text.size()));
+  text.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  return text;
+}
+
+}  // namespace flurry::ssh

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "cli/ssh/ssh_config.h"
+#include "cli/ssh/ssh_loop.h"
+
+namespace flurry::ssh {
+
+// Logs a session in with the keys that OpenSSH would try, in its order: agent keys that the
+// configuration names, other agent keys, key files. Runs in the dialling thread, which also talks to
+// the agent. kRefused says what was tried and what to do; kUnsupported means that there are keys which
+// libssh2 can't use and the ssh program may.
+Result<void> log_in(SshLoop& loop, SessionId session, const SshConfig& config, TimePoint deadline);
+
+}  // namespace flurry::ssh

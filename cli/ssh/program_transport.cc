@@ -1,0 +1,217 @@
+#include "cli/ssh/program_transport.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "cli/ssh/child.h"
+#include "core/sys/clock.h"
+
+namespace flurry::ssh {
+namespace {
+
+constexpr std::string_view kReady = "flurry-ready\n";
+// A login shell may greet; more than this before our word is no greeting.
+constexpr size_t kGreetingMax = 64 << 10;
+constexpr Millis kLeaveTime{300};
+
+// A directory only we can enter, removed with what is in it.
+class PrivateDirectory {
+ public:
+  static Result<PrivateDirectory> make() {
+    const char* base = std::getenv("TMPDIR");
+    // A socket's path must be short, so a long TMPDIR is not used.
+    std::string path = base != nullptr && std::strlen(base) < 50 ? base : "/tmp";
+    path += "/flurry-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) return sys::errno_error("mkdtemp " + path, errno);
+    return PrivateDirectory(std::move(path));
+  }
+  PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, "")) {}
+  PrivateDirectory& operator=(PrivateDirectory&&) = delete;
+  ~PrivateDirectory() {
+    std::error_code error;
+    if (!path_.empty()) std::filesystem::remove_all(path_, error);
+  }
+  std::string socket() const { return path_ + "/s"; }
+
+ private:
+  explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+bool is_listening(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), std::min(path.size(), sizeof address.sun_path - 1));
+  const sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+class ProgramProcess : public RemoteProcess {
+ public:
+  ProgramProcess(Child child, sys::Fd io, std::string control)
+      : child_(std::move(child)), io_(std::move(io)), control_(std::move(control)) {}
+
+  sys::Fd& io() override { return io_; }
+
+  Result<RemoteExit> wait(TimePoint deadline) override {
+    auto status = child_.wait(deadline);
+    if (!status) return status.error().with_context("remote command");
+    RemoteExit exit;
+    exit.standard_error = child_.standard_error();
+    if (WIFEXITED(*status)) exit.exit_code = WEXITSTATUS(*status);
+    // 255 is also how the client says that its master, that is the connection, has gone.
+    if (!ended_before_ && (exit.exit_code == -1 || (exit.exit_code == 255 && !is_listening(control_))))
+      return Error{ErrorKind::kUnreachable, "the connection was lost"};
+    ended_before_ = true;
+    return exit;
+  }
+
+ private:
+  Child child_;
+  sys::Fd io_;
+  const std::string control_;
+  bool ended_before_ = false;
+};
+
+class ProgramConnection : public Connection {
+ public:
+  ProgramConnection(std::vector<std::string> client_argv, Child master, PrivateDirectory directory,
+                    sys::Fd lifeline, std::string peer)
+      : client_argv_(std::move(client_argv)),
+        directory_(std::move(directory)),
+        master_(std::move(master)),
+        lifeline_(std::move(lifeline)),
+        peer_(std::move(peer)) {}
+
+  ~ProgramConnection() override {
+    master_.signal(SIGTERM);
+    // A clean goodbye to the server if that is quick; killed otherwise.
+    (void)master_.wait(sys::now() + kLeaveTime).has_value();
+  }
+
+  Result<std::unique_ptr<RemoteProcess>> exec(const std::string& command, TimePoint) override {
+    if (!is_listening(directory_.socket()))
+      return Error{ErrorKind::kUnreachable, peer_ + ": the connection was lost"};
+    ASSIGN_OR_RETURN(auto ends, sys::socket_pair());
+    auto argv = client_argv_;
+    argv.push_back(command);
+    ASSIGN_OR_RETURN(auto child, Child::start(argv, std::move(ends.second)));
+    return std::unique_ptr<RemoteProcess>(
+        std::make_unique<ProgramProcess>(std::move(child), std::move(ends.first), directory_.socket()));
+  }
+
+  std::string peer() const override { return peer_; }
+
+ private:
+  const std::vector<std::string> client_argv_;
+  PrivateDirectory directory_;
+  Child master_;
+  sys::Fd lifeline_;
+  const std::string peer_;
+};
+
+// Until the far end says that it is there; false at end of file.
+Result<bool> wait_until_ready(int fd, TimePoint deadline) {
+  std::string seen;
+  std::array<char, 4096> buffer;
+  while (seen.find(kReady) == std::string::npos) {
+    ASSIGN_OR_RETURN(const size_t n, sys::read_some(fd, buffer, deadline));
+    if (n == 0) return false;
+    seen.append(buffer.data(), n);
+    if (seen.size() > kGreetingMax)
+      return Error{ErrorKind::kFailed, "the remote shell printed too much before running a command"};
+  }
+  return true;
+}
+
+std::vector<std::string> with_options(const SshProgram& program, const Target& target,
+                                      const std::vector<std::string>& first) {
+  // The first value of an option wins with ssh, so ours stand before the target's.
+  SshProgram changed = program;
+  changed.arguments.insert(changed.arguments.end(), first.begin(), first.end());
+  return ssh_argv(changed, target);
+}
+
+}  // namespace
+
+Error program_error(const std::string& standard_error) {
+  std::string text = standard_error;
+  std::erase(text, '\r');
+  while (text.ends_with('\n')) text.pop_back();
+  const auto has = [&](std::string_view part) { return text.find(part) != text.npos; };
+  const bool refused = has("Permission denied") || has("Host key verification failed") ||
+                       has("REMOTE HOST IDENTIFICATION") || has("host key") ||
+                       has("Too many authentication failures");
+  return {refused ? ErrorKind::kRefused : ErrorKind::kUnreachable,
+          "ssh: " + (text.empty() ? "ended without a word" : text)};
+}
+
+Result<std::unique_ptr<Connection>> ProgramTransport::dial(const Target& target, TimePoint deadline) {
+  Error last{ErrorKind::kInvalidInput, "no address for " + target.host.str()};
+  for (const auto& address : target.addresses) {
+    ASSIGN_OR_RETURN(const auto config, ask_ssh_config(program_, target, address, deadline));
+    auto connection = dial_address(target, config, address, deadline);
+    if (connection) return connection;
+    last = connection.error();
+    if (last.kind != ErrorKind::kUnreachable) break;
+  }
+  return last;
+}
+
+Result<std::unique_ptr<Connection>> ProgramTransport::dial_address(const Target& target,
+                                                                   const SshConfig& config,
+                                                                   const std::string& address,
+                                                                   TimePoint deadline) {
+  const std::string peer = config.user + "@" + config.hostname + ":" + std::to_string(config.port);
+  ASSIGN_OR_RETURN(auto directory, PrivateDirectory::make());
+  ASSIGN_OR_RETURN(auto ends, sys::socket_pair());
+  // No answer to three probes: 15 s, as everywhere.
+  std::vector<std::string> first = {"-T",
+                                    "-S",
+                                    directory.socket(),
+                                    "-o",
+                                    "ControlMaster=yes",
+                                    "-o",
+                                    "ControlPersist=no",
+                                    "-o",
+                                    "BatchMode=yes",
+                                    "-o",
+                                    "ServerAliveInterval=5",
+                                    "-o",
+                                    "ServerAliveCountMax=3",
+                                    "-o",
+                                    "RemoteCommand=none",
+                                    "-o",
+                                    "SessionType=default",
+                                    "-o",
+                                    "ClearAllForwardings=yes"};
+  // "no" would let changed keys pass.
+  if (config.strict == StrictChecking::kNo)
+    first.insert(first.end(), {"-o", "StrictHostKeyChecking=accept-new"});
+  auto argv = with_options(program_, target, first);
+  argv.insert(argv.end(), {"--", address, "echo flurry-ready; exec cat > /dev/null"});
+  ASSIGN_OR_RETURN(auto master, Child::start(argv, std::move(ends.second)));
+  auto ready = wait_until_ready(ends.first.get(), deadline);
+  if (!ready) return ready.error().with_context(peer + ": ssh");
+  if (!*ready) {
+    (void)master.wait(deadline).has_value();
+    return program_error(master.standard_error()).with_context(peer);
+  }
+  auto client =
+      with_options(program_, target,
+                   {"-T", "-S", directory.socket(), "-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o",
+                    "ProxyCommand=false", "-o", "RemoteCommand=none", "-o", "SessionType=default"});
+  client.insert(client.end(), {"--", address});
+  return std::unique_ptr<Connection>(std::make_unique<ProgramConnection>(
+      std::move(client), std::move(master), std::move(directory), std::move(ends.first), peer));
+}
+
+}  // namespace flurry::ssh

@@ -1,0 +1,305 @@
+#include "agent/executor.h"
+
+#include <fcntl.h>
+#include <grpcpp/create_channel.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "agent/convert.h"
+#include "agent/deadman.h"
+#include "agent/file_io.h"
+#include "agent/rpc/server.h"
+#include "agent/run_switch.h"
+#include "core/sys/clock.h"
+#include "flurry/v1/agent.grpc.pb.h"
+#include "tests/unit/agent/fake_system.h"
+#include "tests/unit/agent/temp_dir.h"
+
+namespace flurry::agent {
+namespace {
+
+constexpr Millis kPatience{10'000};
+
+// A journal whose writes of one phase fail.
+class FaultyJournal : public FileJournal {
+ public:
+  using FileJournal::FileJournal;
+  Result<void> write(const ActivationRecord& record) override {
+    if (unwritable == record.phase) return Error{ErrorKind::kNoSpace, "disk full"};
+    return FileJournal::write(record);
+  }
+  std::optional<Phase> unwritable;
+};
+
+// One life of an agent on a host.
+class Life {
+ public:
+  Life(System& system, Journal& journal, const Paths& paths)
+      : executor(system, journal, paths, {.boot_id = kBootId}), thread_([this] { executor.run(); }) {}
+  ~Life() { executor.stop(); }
+
+  std::optional<Observation> wait(const DeploymentId& id, std::optional<Phase> phase = Phase::kEnded) {
+    std::optional<Observation> last;
+    for (const TimePoint until = sys::now() + kPatience; sys::now() < until;) {
+      auto seen = executor.observe(id, last ? last->revision : 0, Millis(200));
+      if (!seen) return last;
+      last = *std::move(seen);
+      if (last && last->record.phase == phase) return last;
+    }
+    return last;
+  }
+
+  Executor executor;
+
+ private:
+  std::jthread thread_;  // joined before the executor goes
+};
+
+class ExecutorTest : public testing::Test {
+ protected:
+  ExecutorTest() : paths_{dir_.str()}, journal_(paths_.journals()) {}
+
+  Outcome deploy(const ActivationSpec& spec, bool confirms = true) {
+    Life life(system_, journal_, paths_);
+    const auto begun = life.executor.begin(spec);
+    EXPECT_TRUE(begun) << begun.error().message;
+    if (confirms) {
+      life.wait(spec.deployment, Phase::kAwaitingConfirmation);
+      EXPECT_FALSE(life.executor.confirm(spec.deployment, std::string(32, 'f')));
+      EXPECT_TRUE(life.executor.confirm(spec.deployment, kNonce));
+    }
+    const auto end = life.wait(spec.deployment);
+    return end && end->record.outcome ? *end->record.outcome : Outcome::kUnknown;
+  }
+
+  TempDir dir_;
+  Paths paths_;
+  FakeSystem system_;
+  FaultyJournal journal_;
+};
+
+TEST_F(ExecutorTest, CommitsAGoodDeployment) {
+  EXPECT_EQ(deploy(test_spec()), Outcome::kSucceeded);
+  EXPECT_EQ(system_.state().running, kNew);
+  EXPECT_EQ(system_.state().profile, kNew);
+  EXPECT_FALSE(*FileLock::is_held(paths_.executor_lock()));
+  EXPECT_EQ((*journal_.find(test_spec().deployment))->record.outcome, Outcome::kSucceeded);
+}
+
+TEST_F(ExecutorTest, UnchangedTouchesNothing) {
+  system_.set_running(kNew, true);
+  EXPECT_EQ(deploy(test_spec(), false), Outcome::kUnchanged);
+  EXPECT_EQ(system_.switches(), 0);
+  EXPECT_FALSE(*journal_.find(test_spec().deployment));
+}
+
+TEST_F(ExecutorTest, GoesBackOnEveryFailure) {
+  struct Case {
+    const char* name;
+    std::function<void()> break_it;
+    Outcome outcome;
+  };
+  const Case cases[] = {
+      {"check", [&] { system_.is_check_passing = false; }, Outcome::kRolledBack},
+      {"switch", [&] { system_.switch_exit = 2; }, Outcome::kRolledBack},
+      {"refused", [&] { system_.switch_exit = 1; }, Outcome::kFailedUnchanged},
+      {"hang", [&] { system_.is_switch_hanging = true; }, Outcome::kRolledBack},
+      {"journal", [&] { journal_.unwritable = Phase::kChecking; }, Outcome::kRolledBack},
+      {"unconfirmed", [] {}, Outcome::kRolledBack},
+  };
+  int number = 0;
+  for (const auto& c : cases) {
+    system_.is_check_passing = true;
+    system_.switch_exit = 0;
+    system_.is_switch_hanging = false;
+    journal_.unwritable.reset();
+    c.break_it();
+    EXPECT_EQ(deploy(test_spec(++number), false), c.outcome) << c.name;
+    EXPECT_EQ(system_.state().running, kOld) << c.name;
+    EXPECT_EQ(system_.state().profile, kOld) << c.name;
+  }
+}
+
+TEST_F(ExecutorTest, FailedCommitGoesBack) {
+  system_.is_commit_failing = true;
+  EXPECT_EQ(deploy(test_spec()), Outcome::kRolledBack);
+  EXPECT_EQ(system_.state().profile, kOld);
+  EXPECT_EQ(system_.state().generation, 7u);
+}
+
+TEST_F(ExecutorTest, RefusesASecondDeployment) {
+  system_.is_switch_hanging = true;
+  Life life(system_, journal_, paths_);
+  ASSERT_TRUE(life.executor.begin(test_spec(1)));
+  life.wait(test_spec(1).deployment, Phase::kSwitching);
+  EXPECT_TRUE(life.executor.begin(test_spec(1))) << "a repeated call";
+  const auto second = life.executor.begin(test_spec(2));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().kind, ErrorKind::kRefused);
+  EXPECT_NE(second.error().message.find(test_spec(1).deployment.str()), std::string::npos);
+  auto other_nonce = test_spec(1);
+  other_nonce.nonce = std::string(32, 'a');
+  EXPECT_FALSE(life.executor.begin(other_nonce));
+  EXPECT_TRUE(life.executor.overview()->active);
+}
+
+TEST_F(ExecutorTest, RollBackOnRequest) {
+  auto spec = test_spec();
+  spec.confirm_timeout = Millis(60'000);
+  Life life(system_, journal_, paths_);
+  ASSERT_TRUE(life.executor.begin(spec));
+  life.wait(spec.deployment, Phase::kAwaitingConfirmation);
+  EXPECT_FALSE(life.executor.roll_back(spec.deployment, "wrong", "because"));
+  EXPECT_TRUE(life.executor.roll_back(spec.deployment, kNonce, "because"));
+  EXPECT_EQ(life.wait(spec.deployment)->record.outcome, Outcome::kRolledBack);
+}
+
+// An agent that ends in good order hands its deployment over; it can still be confirmed.
+TEST_F(ExecutorTest, AnOrderlyRestartLosesNothing) {
+  auto spec = test_spec();
+  spec.confirm_timeout = Millis(60'000);
+  {
+    Life first(system_, journal_, paths_);
+    ASSERT_TRUE(first.executor.begin(spec));
+    first.wait(spec.deployment, Phase::kAwaitingConfirmation);
+  }
+  EXPECT_TRUE((*journal_.find(spec.deployment))->record.holder_stopped);
+  Life second(system_, journal_, paths_);
+  second.wait(spec.deployment, Phase::kAwaitingConfirmation);
+  ASSERT_TRUE(second.executor.confirm(spec.deployment, kNonce));
+  EXPECT_EQ(second.wait(spec.deployment)->record.outcome, Outcome::kSucceeded);
+}
+
+// The journal as a crash in that phase leaves it.
+TEST_F(ExecutorTest, ACrashEndsAsTheCoreSays) {
+  const std::pair<Phase, Outcome> cases[] = {{Phase::kPrepared, Outcome::kFailedUnchanged},
+                                             {Phase::kSwitching, Outcome::kRolledBack},
+                                             {Phase::kAwaitingConfirmation, Outcome::kRolledBack},
+                                             {Phase::kProfileSet, Outcome::kSucceeded},
+                                             {Phase::kRollingBack, Outcome::kRolledBack}};
+  int number = 0;
+  for (const auto& [phase, outcome] : cases) {
+    system_.set_running(kOld, true);
+    ActivationRecord record{.spec = test_spec(++number)};
+    record.before = system_.state();
+    record.phase = phase;
+    record.deadline = sys::now() + Millis(500);
+    if (phase != Phase::kPrepared) system_.set_running(kNew, phase == Phase::kProfileSet);
+    ASSERT_TRUE(journal_.write(record));
+    Life life(system_, journal_, paths_);
+    EXPECT_EQ(life.wait(record.spec.deployment)->record.outcome, outcome) << to_string(phase);
+  }
+}
+
+TEST_F(ExecutorTest, FollowsWhileAnotherProcessHoldsTheHost) {
+  ActivationRecord record{.spec = test_spec()};
+  record.before = system_.state();
+  record.phase = Phase::kChecking;
+  ASSERT_TRUE(journal_.write(record));
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  auto lock = FileLock::try_take(paths_.executor_lock());
+  ASSERT_TRUE(lock && *lock);
+  Life life(system_, journal_, paths_);
+  EXPECT_EQ(life.wait(record.spec.deployment, Phase::kChecking)->record.phase, Phase::kChecking);
+  EXPECT_FALSE(life.executor.begin(test_spec(2)));
+  lock->reset();
+  EXPECT_EQ(life.wait(record.spec.deployment)->record.outcome, Outcome::kRolledBack);
+}
+
+// The lock's holder is a real process that has been stopped; the deadman kills it and goes back.
+TEST_F(ExecutorTest, DeadmanTakesOverFromAFrozenAgent) {
+  ActivationRecord record{.spec = test_spec()};
+  record.before = system_.state();
+  record.phase = Phase::kAwaitingConfirmation;
+  record.deadline = sys::now() + Millis(200);
+  system_.set_running(kNew, false);
+  ASSERT_TRUE(journal_.write(record));
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  const pid_t holder = ::fork();
+  ASSERT_GE(holder, 0);
+  if (holder == 0) {
+    const auto lock = FileLock::try_take(paths_.executor_lock());
+    ::raise(SIGSTOP);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(holder, &status, WUNTRACED);
+  ASSERT_TRUE(*FileLock::is_held(paths_.executor_lock()));
+  run_deadman(record.spec.deployment, system_, journal_, paths_,
+              {.boot_id = kBootId, .poll = Millis(50), .grace = Millis(100), .stalled_for = Millis(300)});
+  EXPECT_EQ(::waitpid(holder, &status, 0), holder);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ((*journal_.find(record.spec.deployment))->record.outcome, Outcome::kRolledBack);
+  EXPECT_EQ(system_.state().running, kOld);
+}
+
+TEST_F(ExecutorTest, SpeaksGrpcOverItsSocket) {
+  Life life(system_, journal_, paths_);
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  auto server = RpcServer::start(paths_.socket(), life.executor, system_, "abc");
+  ASSERT_TRUE(server) << server.error().message;
+  struct stat info {};
+  ASSERT_EQ(::stat(paths_.socket().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  const auto stub =
+      v1::Agent::NewStub(grpc::CreateChannel("unix:" + paths_.socket(), grpc::InsecureChannelCredentials()));
+
+  v1::HelloReply hello;
+  grpc::ClientContext c1;
+  ASSERT_TRUE(stub->Hello(&c1, {}, &hello).ok());
+  EXPECT_EQ(hello.build(), "abc");
+
+  v1::BeginRequest begin;
+  to_proto(test_spec(), *begin.mutable_spec());
+  v1::BeginReply begun;
+  grpc::ClientContext c2;
+  ASSERT_TRUE(stub->Begin(&c2, begin, &begun).ok());
+  begin.mutable_spec()->set_new_path("/etc/passwd");
+  grpc::ClientContext c3;
+  EXPECT_EQ(stub->Begin(&c3, begin, &begun).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+
+  life.wait(test_spec().deployment, Phase::kAwaitingConfirmation);
+  v1::ConfirmRequest confirm;
+  confirm.set_deployment(test_spec().deployment.str());
+  confirm.set_nonce(kNonce);
+  v1::Observation seen;
+  grpc::ClientContext c4;
+  ASSERT_TRUE(stub->Confirm(&c4, confirm, &seen).ok());
+  EXPECT_GE(seen.phase(), v1::PHASE_CONFIRMED);
+  life.wait(test_spec().deployment);
+
+  v1::InspectReply inspected;
+  grpc::ClientContext c5;
+  ASSERT_TRUE(stub->Inspect(&c5, {}, &inspected).ok());
+  EXPECT_EQ(inspected.state().running(), kNew.str());
+  EXPECT_EQ(inspected.last().outcome(), "succeeded");
+  v1::HistoryReply history;
+  grpc::ClientContext c6;
+  ASSERT_TRUE(stub->History(&c6, {}, &history).ok());
+  EXPECT_EQ(history.deployments_size(), 1);
+  life.executor.stop();
+}
+
+TEST(RunSwitch, TellsHowASwitchEnded) {
+  const TempDir dir;
+  const std::string status = dir.str() + "/unit";
+  EXPECT_FALSE(wait_for_switch(status, {})->exit_code) << "never was";
+  EXPECT_EQ(run_switch_main(status, {"sh", "-c", "exit 4"}), 0);
+  EXPECT_EQ(wait_for_switch(status, {})->exit_code, 4);
+  ::unlink(status.c_str());
+
+  const pid_t wrapper = ::fork();
+  if (wrapper == 0) ::_exit(run_switch_main(status, {"sleep", "30"}));
+  while (!*FileLock::is_held(status + ".lock")) ::usleep(10'000);
+  ::kill(wrapper, SIGKILL);
+  ::waitpid(wrapper, nullptr, 0);
+  EXPECT_FALSE(wait_for_switch(status, {})->exit_code) << "killed";
+}
+
+}  // namespace
+}  // namespace flurry::agent
