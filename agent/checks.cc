@@ -1,6 +1,6 @@
 #include "agent/checks.h"
 
-#include "agent/convert.h"
+#include "core/wire/text.h"
 #include "core/sys/clock.h"
 #include "core/sys/subprocess.h"
 
@@ -19,7 +19,7 @@ std::string last_line(std::string_view text) {
   const size_t newline = text.rfind('\n');
   if (newline != std::string_view::npos) text.remove_prefix(newline + 1);
   if (text.size() > kMessageMax) text = text.substr(0, kMessageMax);
-  return clean_text(text, kMessageMax);
+  return wire::clean_text(text, kMessageMax);
 }
 
 sys::Command command_for(const HealthCheck& check, const std::string& probe) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/wire/convert.h"
+#include "core/wire/text.h"
 #include "flurry/v1/agent.pb.h"
 #include "flurry/v1/journal.pb.h"
 
@@ -11,229 +13,20 @@ namespace {
 constexpr size_t kTextMax = 256;
 constexpr size_t kReasonMax = 8 << 10;
 constexpr size_t kOutputMax = 24 << 10;
-constexpr size_t kFailedUnitsMax = 2000;
-constexpr size_t kUnitNameMax = 256;
-constexpr uint32_t kTimeoutMaxMs = 24u * 3600 * 1000;
-constexpr size_t kNonceLength = 32;
-
-Error invalid(const std::string& field, const std::string& rule) {
-  return {ErrorKind::kInvalidInput, field + " " + rule};
-}
-
-Result<void> check_text(const std::string& field, const std::string& text, size_t max) {
-  if (text.size() > max) return invalid(field, "is longer than " + std::to_string(max) + " bytes");
-  if (text.find('\0') != std::string::npos) return invalid(field, "holds a zero byte");
-  return {};
-}
-
-Result<Millis> parse_timeout(const std::string& field, uint32_t ms) {
-  if (ms == 0 || ms > kTimeoutMaxMs) return invalid(field, "must be 1 to 86400000");
-  return Millis(ms);
-}
-
-Result<std::optional<StorePath>> parse_optional_path(const std::string& field, const std::string& text) {
-  if (text.empty()) return std::optional<StorePath>();
-  auto path = StorePath::parse(text);
-  if (!path) return path.error().with_context(field);
-  return std::optional(*std::move(path));
-}
-
-bool is_plain_name(const std::string& text) {
-  return !text.empty() && text.size() <= 64 && text.front() != '.' && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-                  c == '_' || c == '-';
-         });
-}
-
-bool is_hex(const std::string& text) {
-  return text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
-// How many bytes a valid UTF-8 character at the start of `text` has; 0: none.
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xc2 && lead < 0xe0   ? 2
-                        : lead >= 0xe0 && lead < 0xf0 ? 3
-                        : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                      : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  // Overlong forms, surrogates, and what lies beyond U+10FFFF.
-  if ((lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) >= 0xa0) ||
-      (lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) >= 0x90))
-    return 0;
-  return length;
-}
 
 }  // namespace
 
-std::string clean_text(std::string_view text, size_t max) {
-  if (text.size() > max) text.remove_prefix(text.size() - max);
-  std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    const size_t length = utf8_length(text);
-    const unsigned char lead = static_cast<unsigned char>(text[0]);
-    const bool is_control = length == 1 && (lead < 0x20 || lead == 0x7f) && lead != '\n' && lead != '\t';
-    if (length == 0 || is_control)
-      out += '?';
-    else
-      out += text.substr(0, length);
-    text.remove_prefix(std::max<size_t>(length, 1));
-  }
-  return out;
-}
-
-Result<std::string> parse_profile_path(std::string_view text) {
-  const std::string path(text);
-  const bool is_plain =
-      path.size() <= 512 && path.size() > 1 && path.front() == '/' && path.back() != '/' &&
-      std::all_of(path.begin(), path.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
-  if (!is_plain) return invalid("profile_path", "must be an absolute path of at most 512 plain characters");
-  if (path.find("//") != std::string::npos || (path + "/").find("/../") != std::string::npos ||
-      (path + "/").find("/./") != std::string::npos)
-    return invalid("profile_path", "must not hold '//', '/./' or '/../'");
-  return path;
-}
-
 std::string encode_record(const ActivationRecord& record) {
   v1::JournalRecord out;
-  to_proto(record, out);
+  wire::to_proto(record, out);
   return out.SerializeAsString();
 }
 
 Result<ActivationRecord> decode_record(std::string_view bytes) {
   v1::JournalRecord in;
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return invalid("record", "is not a flurry.v1.JournalRecord");
-  return from_proto(in);
-}
-
-Result<ActivationSpec> from_proto(const v1::ActivationSpec& in) {
-  ASSIGN_OR_RETURN(auto deployment, DeploymentId::parse(in.deployment()));
-  if (in.nonce().size() != kNonceLength || !is_hex(in.nonce()))
-    return invalid("nonce", "must be 32 lower-case hex digits");
-  RETURN_IF_ERROR(check_text("who", in.who(), kTextMax));
-  RETURN_IF_ERROR(check_text("revision", in.revision(), kTextMax));
-  if (!is_plain_name(in.profile_name()))
-    return invalid("profile_name", "must be 1 to 64 letters, digits, '.', '_' or '-'");
-  ASSIGN_OR_RETURN(auto profile_path, parse_profile_path(in.profile_path()));
-  auto new_path = StorePath::parse(in.new_path());
-  if (!new_path) return new_path.error().with_context("new_path");
-  ASSIGN_OR_RETURN(auto expected, parse_optional_path("expected_running", in.expected_running()));
-  const auto goal = parse_goal(in.goal());
-  if (!goal || !activates(*goal))
-    return invalid("goal", "must be 'switch', 'test', 'boot' or 'dry-activate'");
-  ASSIGN_OR_RETURN(const Millis activation,
-                   parse_timeout("activation_timeout_ms", in.activation_timeout_ms()));
-  ASSIGN_OR_RETURN(const Millis confirm, parse_timeout("confirm_timeout_ms", in.confirm_timeout_ms()));
-  ASSIGN_OR_RETURN(auto health, from_proto(in.health()));
-  return ActivationSpec{.deployment = std::move(deployment),
-                        .nonce = in.nonce(),
-                        .who = in.who(),
-                        .revision = in.revision(),
-                        .profile_name = in.profile_name(),
-                        .profile_path = std::move(profile_path),
-                        .new_path = *std::move(new_path),
-                        .expected_running = std::move(expected),
-                        .goal = *goal,
-                        .magic_rollback = in.magic_rollback(),
-                        .auto_rollback = in.auto_rollback(),
-                        .allow_no_rollback = in.allow_no_rollback(),
-                        .activation_timeout = activation,
-                        .confirm_timeout = confirm,
-                        .health = std::move(health)};
-}
-
-Result<SystemState> from_proto(const v1::SystemState& in) {
-  SystemState out;
-  ASSIGN_OR_RETURN(out.running, parse_optional_path("running", in.running()));
-  ASSIGN_OR_RETURN(out.profile, parse_optional_path("profile", in.profile()));
-  if (in.generation() != 0) out.generation = in.generation();
-  RETURN_IF_ERROR(check_text("boot_id", in.boot_id(), 64));
-  if (in.boot_id().empty()) return invalid("boot_id", "is missing");
-  out.boot_id = in.boot_id();
-  if (in.failed_units_size() > static_cast<int>(kFailedUnitsMax))
-    return invalid("failed_units", "are too many");
-  for (const auto& unit : in.failed_units()) {
-    RETURN_IF_ERROR(check_text("failed_units", unit, kUnitNameMax));
-    out.failed_units.push_back(unit);
-  }
-  return out;
-}
-
-Result<ActivationRecord> from_proto(const v1::JournalRecord& in) {
-  auto spec = from_proto(in.spec());
-  if (!spec) return spec.error().with_context("spec");
-  ActivationRecord out{.spec = *std::move(spec)};
-  if (in.phase() < v1::PHASE_PREPARED || in.phase() > v1::PHASE_ENDED)
-    return invalid("phase", "is not known: " + std::to_string(in.phase()));
-  out.phase = static_cast<Phase>(in.phase() - v1::PHASE_PREPARED);
-  auto before = from_proto(in.before());
-  if (!before) return before.error().with_context("before");
-  out.before = *std::move(before);
-  if (in.deadline_boottime_ms() < 0) return invalid("deadline_boottime_ms", "is negative");
-  out.deadline = TimePoint(Millis(in.deadline_boottime_ms()));
-  RETURN_IF_ERROR(check_text("reason", in.reason(), kReasonMax));
-  RETURN_IF_ERROR(check_text("output", in.output(), kOutputMax));
-  out.reason = in.reason();
-  out.output = in.output();
-  out.holder_stopped = in.holder_stopped();
-  if (!in.outcome().empty()) {
-    out.outcome = parse_outcome(in.outcome());
-    if (!out.outcome) return invalid("outcome", "is not known");
-  }
-  if (out.outcome.has_value() != (out.phase == Phase::kEnded))
-    return invalid("outcome", "must stand in an ended record, and in no other");
-  out.started_unix_ms = in.started_unix_ms();
-  out.ended_unix_ms = in.ended_unix_ms();
-  return out;
-}
-
-void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
-  out.set_deployment(in.deployment.str());
-  out.set_nonce(clean_text(in.nonce, kTextMax));
-  out.set_who(clean_text(in.who, kTextMax));
-  out.set_revision(clean_text(in.revision, kTextMax));
-  out.set_profile_name(in.profile_name);
-  out.set_profile_path(in.profile_path);
-  out.set_new_path(in.new_path.str());
-  if (in.expected_running) out.set_expected_running(in.expected_running->str());
-  out.set_goal(std::string(to_string(in.goal)));
-  out.set_magic_rollback(in.magic_rollback);
-  out.set_auto_rollback(in.auto_rollback);
-  out.set_allow_no_rollback(in.allow_no_rollback);
-  out.set_activation_timeout_ms(static_cast<uint32_t>(in.activation_timeout.count()));
-  out.set_confirm_timeout_ms(static_cast<uint32_t>(in.confirm_timeout.count()));
-  to_proto(in.health, *out.mutable_health());
-}
-
-void to_proto(const SystemState& in, v1::SystemState& out) {
-  if (in.running) out.set_running(in.running->str());
-  if (in.profile) out.set_profile(in.profile->str());
-  out.set_generation(in.generation.value_or(0));
-  out.set_boot_id(clean_text(in.boot_id, 64));
-  for (const auto& unit : in.failed_units) {
-    if (out.failed_units_size() == static_cast<int>(kFailedUnitsMax)) break;
-    out.add_failed_units(clean_text(unit, kUnitNameMax));
-  }
-}
-
-void to_proto(const ActivationRecord& in, v1::JournalRecord& out) {
-  to_proto(in.spec, *out.mutable_spec());
-  out.set_phase(static_cast<v1::Phase>(static_cast<int>(in.phase) + v1::PHASE_PREPARED));
-  to_proto(in.before, *out.mutable_before());
-  out.set_deadline_boottime_ms(in.deadline.time_since_epoch().count());
-  out.set_reason(clean_text(in.reason, kReasonMax));
-  out.set_output(clean_text(in.output, kOutputMax));
-  out.set_holder_stopped(in.holder_stopped);
-  if (in.outcome) out.set_outcome(std::string(to_string(*in.outcome)));
-  out.set_started_unix_ms(in.started_unix_ms);
-  out.set_ended_unix_ms(in.ended_unix_ms);
+    return Error{ErrorKind::kInvalidInput, "record is not a flurry.v1.JournalRecord"};
+  return wire::from_proto(in);
 }
 
 void to_proto(const Observation& in, v1::Observation& out) {
@@ -241,14 +34,14 @@ void to_proto(const Observation& in, v1::Observation& out) {
   out.set_known(true);
   out.set_deployment(record.spec.deployment.str());
   out.set_revision(in.revision);
-  out.set_phase(static_cast<v1::Phase>(static_cast<int>(record.phase) + v1::PHASE_PREPARED));
+  out.set_phase(static_cast<v1::Phase>(wire::phase_number(record.phase)));
   if (record.outcome) out.set_outcome(std::string(to_string(*record.outcome)));
-  out.set_reason(clean_text(record.reason, kReasonMax));
-  out.set_output(clean_text(record.output, kOutputMax));
+  out.set_reason(wire::clean_text(record.reason, kReasonMax));
+  out.set_output(wire::clean_text(record.output, kOutputMax));
   out.set_remaining_ms(static_cast<uint32_t>(std::clamp<long long>(in.remaining.count(), 0, UINT32_MAX)));
-  for (const auto& line : in.health) out.add_health(clean_text(line, kReasonMax));
-  out.set_who(clean_text(record.spec.who, kTextMax));
-  out.set_flake_revision(clean_text(record.spec.revision, kTextMax));
+  for (const auto& line : in.health) out.add_health(wire::clean_text(line, kReasonMax));
+  out.set_who(wire::clean_text(record.spec.who, kTextMax));
+  out.set_flake_revision(wire::clean_text(record.spec.revision, kTextMax));
   if (record.before.running) out.set_from_path(record.before.running->str());
   out.set_to_path(record.spec.new_path.str());
   out.set_goal(std::string(to_string(record.spec.goal)));
@@ -257,19 +50,19 @@ void to_proto(const Observation& in, v1::Observation& out) {
 }
 
 void to_proto(const HostFacts& in, v1::InspectReply& out) {
-  to_proto(in.state, *out.mutable_state());
+  wire::to_proto(in.state, *out.mutable_state());
   out.set_system(in.system);
   out.set_unix_ms(in.unix_ms);
   out.set_store_free_bytes(in.store_free_bytes);
   for (const auto& generation : in.generations) {
     auto* entry = out.add_generations();
     entry->set_number(generation.number);
-    entry->set_path(clean_text(generation.path, 4096));
+    entry->set_path(wire::clean_text(generation.path, 4096));
     entry->set_created_unix_ms(generation.created_unix_ms);
   }
-  out.set_booted(clean_text(in.booted, 4096));
+  out.set_booted(wire::clean_text(in.booted, 4096));
   out.set_reboot_needed(in.reboot_needed);
-  out.set_system_running(clean_text(in.system_running, kTextMax));
+  out.set_system_running(wire::clean_text(in.system_running, kTextMax));
 }
 
 }  // namespace flurry::agent

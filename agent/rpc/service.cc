@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "agent/convert.h"
+#include "core/wire/convert.h"
+#include "core/wire/text.h"
 
 namespace flurry::agent {
 namespace {
@@ -37,7 +39,7 @@ grpc::StatusCode code_of(ErrorKind kind) {
 }
 
 grpc::Status status_of(const Error& error) {
-  return {code_of(error.kind), clean_text(error.message, kMessageMax)};
+  return {code_of(error.kind), wire::clean_text(error.message, kMessageMax)};
 }
 
 grpc::Status reply_with(const Result<std::optional<Observation>>& found, v1::Observation* reply) {
@@ -58,7 +60,7 @@ grpc::Status AgentService::Hello(grpc::ServerContext*, const v1::HelloRequest*, 
 grpc::Status AgentService::Inspect(grpc::ServerContext*, const v1::InspectRequest* request,
                                    v1::InspectReply* reply) {
   const auto profile =
-      parse_profile_path(request->profile_path().empty() ? kSystemProfile : request->profile_path());
+      wire::parse_profile_path(request->profile_path().empty() ? kSystemProfile : request->profile_path());
   if (!profile) return status_of(profile.error());
   const auto facts = system_.inspect(*profile, request->generations());
   if (!facts) return status_of(facts.error());
@@ -71,7 +73,7 @@ grpc::Status AgentService::Inspect(grpc::ServerContext*, const v1::InspectReques
 }
 
 grpc::Status AgentService::Begin(grpc::ServerContext*, const v1::BeginRequest* request, v1::BeginReply*) {
-  auto spec = from_proto(request->spec());
+  auto spec = wire::from_proto(request->spec());
   if (!spec) return status_of(spec.error());
   const auto begun = executor_.begin(*std::move(spec));
   return begun ? grpc::Status::OK : status_of(begun.error());
@@ -95,13 +97,13 @@ grpc::Status AgentService::RollBack(grpc::ServerContext*, const v1::RollBackRequ
                                     v1::RollBackReply*) {
   const auto id = DeploymentId::parse(request->deployment());
   if (!id) return status_of(id.error());
-  const auto asked = executor_.roll_back(*id, request->nonce(), clean_text(request->reason(), kMessageMax));
+  const auto asked = executor_.roll_back(*id, request->nonce(), wire::clean_text(request->reason(), kMessageMax));
   return asked ? grpc::Status::OK : status_of(asked.error());
 }
 
 grpc::Status AgentService::Check(grpc::ServerContext*, const v1::CheckRequest* request,
                                  v1::CheckReply* reply) {
-  const auto policy = from_proto(request->health());
+  const auto policy = wire::from_proto(request->health());
   if (!policy) return status_of(policy.error());
   std::vector<std::future<CheckResult>> running;
   for (const auto& check : policy->checks)
@@ -112,11 +114,11 @@ grpc::Status AgentService::Check(grpc::ServerContext*, const v1::CheckRequest* r
     out->set_name(policy->checks[i].name);
     out->set_passed(result.passed);
     out->set_required(policy->checks[i].severity == Severity::kRequired);
-    out->set_message(clean_text(result.message, kMessageMax));
+    out->set_message(wire::clean_text(result.message, kMessageMax));
   }
   const auto facts = system_.inspect(kSystemProfile, false);
   if (!facts) return status_of(facts.error());
-  for (const auto& unit : facts->state.failed_units) reply->add_failed_units(clean_text(unit, 256));
+  for (const auto& unit : facts->state.failed_units) reply->add_failed_units(wire::clean_text(unit, 256));
   return grpc::Status::OK;
 }
 

@@ -7,7 +7,7 @@
 #include <chrono>
 
 #include "core/sys/clock.h"
-#include "agent/convert.h"
+#include "core/wire/convert.h"
 #include "flurry/v1/agent.grpc.pb.h"
 
 namespace flurry {
@@ -36,19 +36,13 @@ Error to_error(const grpc::Status& status) {
   }
 }
 
-Result<Phase> phase_from(v1::Phase phase) {
-  if (phase < v1::PHASE_PREPARED || phase > v1::PHASE_ENDED)
-    return Error{ErrorKind::kUnsupported, "the agent tells a phase that this flurry does not know"};
-  return static_cast<Phase>(phase - v1::PHASE_PREPARED);
-}
-
 PastDeployment to_past(const v1::Observation& o) {
   PastDeployment past;
   past.deployment = o.deployment();
   past.who = o.who();
   past.revision = o.flake_revision();
   past.goal = o.goal();
-  const auto phase = phase_from(o.phase());
+  const auto phase = wire::phase_from(o.phase());
   past.phase = phase ? std::string(to_string(*phase)) : "unknown";
   past.outcome = o.outcome();
   past.reason = o.reason();
@@ -64,7 +58,7 @@ Result<AgentView> to_view(const v1::Observation& o) {
   view.known = o.known();
   if (!view.known) return view;
   view.revision = o.revision();
-  ASSIGN_OR_RETURN(view.phase, phase_from(o.phase()));
+  ASSIGN_OR_RETURN(view.phase, wire::phase_from(o.phase()));
   if (!o.outcome().empty()) {
     view.outcome = parse_outcome(o.outcome());
     if (!view.outcome) return Error{ErrorKind::kInvalidInput, "the agent tells an unknown outcome"};
@@ -78,7 +72,7 @@ Result<AgentView> to_view(const v1::Observation& o) {
 
 Result<Inspection> to_inspection(const v1::InspectReply& reply) {
   Inspection out;
-  ASSIGN_OR_RETURN(out.facts.state, agent::from_proto(reply.state()));
+  ASSIGN_OR_RETURN(out.facts.state, wire::from_proto(reply.state()));
   out.facts.system = reply.system();
   out.facts.clock_skew_ms = reply.unix_ms() - sys::unix_ms();
   out.booted = reply.booted();
@@ -150,7 +144,7 @@ Result<Inspection> AgentClient::inspect(bool with_generations, TimePoint deadlin
 
 Result<void> AgentClient::begin(const ActivationSpec& spec, TimePoint deadline) {
   v1::BeginRequest request;
-  agent::to_proto(spec, *request.mutable_spec());
+  wire::to_proto(spec, *request.mutable_spec());
   RETURN_IF_ERROR(channel_->call(&v1::Agent::Stub::Begin, request, deadline));
   return {};
 }
@@ -176,7 +170,7 @@ Result<AgentView> AgentClient::confirm(const DeploymentId& deployment, const std
 
 Result<std::vector<CheckReport>> AgentClient::check(const HealthPolicy& policy, TimePoint deadline) {
   v1::CheckRequest request;
-  agent::to_proto(policy, *request.mutable_health());
+  wire::to_proto(policy, *request.mutable_health());
   ASSIGN_OR_RETURN(const v1::CheckReply reply, channel_->call(&v1::Agent::Stub::Check, request, deadline));
   std::vector<CheckReport> out;
   for (const auto& result : reply.results())

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "agent/convert.h"
+#include "core/wire/convert.h"
 #include "agent/deadman.h"
 #include "agent/file_io.h"
 #include "agent/rpc/server.h"
@@ -255,7 +256,7 @@ TEST_F(ExecutorTest, SpeaksGrpcOverItsSocket) {
   EXPECT_EQ(hello.build(), "abc");
 
   v1::BeginRequest begin;
-  to_proto(test_spec(), *begin.mutable_spec());
+  wire::to_proto(test_spec(), *begin.mutable_spec());
   v1::BeginReply begun;
   grpc::ClientContext c2;
   ASSERT_TRUE(stub->Begin(&c2, begin, &begun).ok());

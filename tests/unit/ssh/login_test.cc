@@ -52,9 +52,9 @@ TEST_F(LoginTest, AcceptNewLearnsOnce) {
     std::filesystem::remove_all(path("new"));
     configure("UserKnownHostsFile " + path("new") + "/kh\nGlobalKnownHostsFile none\nIdentityFile " +
               path("login") + "\nStrictHostKeyChecking accept-new\nHashKnownHosts " + hashed + "\n");
+    transport();  // made before several threads use it
     std::vector<std::thread> threads;
     for (int i = 0; i < 6; ++i) threads.emplace_back([this] { EXPECT_TRUE(dial().has_value()); });
-    transport();
     for (auto& t : threads) t.join();
     const auto text = read(path("new/kh"));
     EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;

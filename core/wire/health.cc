@@ -1,9 +1,10 @@
 #include <algorithm>
 
-#include "agent/convert.h"
+#include "core/wire/convert.h"
+#include "core/wire/text.h"
 #include "flurry/v1/journal.pb.h"
 
-namespace flurry::agent {
+namespace flurry::wire {
 namespace {
 
 constexpr size_t kTextMax = 4096;
@@ -199,4 +200,4 @@ void to_proto(const HealthPolicy& in, v1::HealthPolicy& out) {
   }
 }
 
-}  // namespace flurry::agent
+}  // namespace flurry::wire

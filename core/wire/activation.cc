@@ -1,0 +1,196 @@
+#include <algorithm>
+
+#include "core/wire/convert.h"
+#include "core/wire/text.h"
+#include "flurry/v1/journal.pb.h"
+
+namespace flurry::wire {
+namespace {
+
+
+constexpr size_t kTextMax = 256;
+constexpr size_t kReasonMax = 8 << 10;
+constexpr size_t kOutputMax = 24 << 10;
+constexpr size_t kFailedUnitsMax = 2000;
+constexpr size_t kUnitNameMax = 256;
+constexpr uint32_t kTimeoutMaxMs = 24u * 3600 * 1000;
+constexpr size_t kNonceLength = 32;
+
+Error invalid(const std::string& field, const std::string& rule) {
+  return {ErrorKind::kInvalidInput, field + " " + rule};
+}
+
+Result<void> check_text(const std::string& field, const std::string& text, size_t max) {
+  if (text.size() > max) return invalid(field, "is longer than " + std::to_string(max) + " bytes");
+  if (text.find('\0') != std::string::npos) return invalid(field, "holds a zero byte");
+  return {};
+}
+
+Result<Millis> parse_timeout(const std::string& field, uint32_t ms) {
+  if (ms == 0 || ms > kTimeoutMaxMs) return invalid(field, "must be 1 to 86400000");
+  return Millis(ms);
+}
+
+Result<std::optional<StorePath>> parse_optional_path(const std::string& field, const std::string& text) {
+  if (text.empty()) return std::optional<StorePath>();
+  auto path = StorePath::parse(text);
+  if (!path) return path.error().with_context(field);
+  return std::optional(*std::move(path));
+}
+
+bool is_plain_name(const std::string& text) {
+  return !text.empty() && text.size() <= 64 && text.front() != '.' && text.front() != '-' &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+                  c == '_' || c == '-';
+         });
+}
+
+bool is_hex(const std::string& text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+}  // namespace
+
+Result<std::string> parse_profile_path(std::string_view text) {
+  const std::string path(text);
+  const bool is_plain =
+      path.size() <= 512 && path.size() > 1 && path.front() == '/' && path.back() != '/' &&
+      std::all_of(path.begin(), path.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
+  if (!is_plain) return invalid("profile_path", "must be an absolute path of at most 512 plain characters");
+  if (path.find("//") != std::string::npos || (path + "/").find("/../") != std::string::npos ||
+      (path + "/").find("/./") != std::string::npos)
+    return invalid("profile_path", "must not hold '//', '/./' or '/../'");
+  return path;
+}
+
+Result<Phase> phase_from(int number) {
+  if (number < v1::PHASE_PREPARED || number > v1::PHASE_ENDED)
+    return invalid("phase", "is not known: " + std::to_string(number));
+  return static_cast<Phase>(number - v1::PHASE_PREPARED);
+}
+
+int phase_number(Phase phase) { return static_cast<int>(phase) + v1::PHASE_PREPARED; }
+
+Result<ActivationSpec> from_proto(const v1::ActivationSpec& in) {
+  ASSIGN_OR_RETURN(auto deployment, DeploymentId::parse(in.deployment()));
+  if (in.nonce().size() != kNonceLength || !is_hex(in.nonce()))
+    return invalid("nonce", "must be 32 lower-case hex digits");
+  RETURN_IF_ERROR(check_text("who", in.who(), kTextMax));
+  RETURN_IF_ERROR(check_text("revision", in.revision(), kTextMax));
+  if (!is_plain_name(in.profile_name()))
+    return invalid("profile_name", "must be 1 to 64 letters, digits, '.', '_' or '-'");
+  ASSIGN_OR_RETURN(auto profile_path, parse_profile_path(in.profile_path()));
+  auto new_path = StorePath::parse(in.new_path());
+  if (!new_path) return new_path.error().with_context("new_path");
+  ASSIGN_OR_RETURN(auto expected, parse_optional_path("expected_running", in.expected_running()));
+  const auto goal = parse_goal(in.goal());
+  if (!goal || !activates(*goal))
+    return invalid("goal", "must be 'switch', 'test', 'boot' or 'dry-activate'");
+  ASSIGN_OR_RETURN(const Millis activation,
+                   parse_timeout("activation_timeout_ms", in.activation_timeout_ms()));
+  ASSIGN_OR_RETURN(const Millis confirm, parse_timeout("confirm_timeout_ms", in.confirm_timeout_ms()));
+  ASSIGN_OR_RETURN(auto health, from_proto(in.health()));
+  return ActivationSpec{.deployment = std::move(deployment),
+                        .nonce = in.nonce(),
+                        .who = in.who(),
+                        .revision = in.revision(),
+                        .profile_name = in.profile_name(),
+                        .profile_path = std::move(profile_path),
+                        .new_path = *std::move(new_path),
+                        .expected_running = std::move(expected),
+                        .goal = *goal,
+                        .magic_rollback = in.magic_rollback(),
+                        .auto_rollback = in.auto_rollback(),
+                        .allow_no_rollback = in.allow_no_rollback(),
+                        .activation_timeout = activation,
+                        .confirm_timeout = confirm,
+                        .health = std::move(health)};
+}
+
+Result<SystemState> from_proto(const v1::SystemState& in) {
+  SystemState out;
+  ASSIGN_OR_RETURN(out.running, parse_optional_path("running", in.running()));
+  ASSIGN_OR_RETURN(out.profile, parse_optional_path("profile", in.profile()));
+  if (in.generation() != 0) out.generation = in.generation();
+  RETURN_IF_ERROR(check_text("boot_id", in.boot_id(), 64));
+  if (in.boot_id().empty()) return invalid("boot_id", "is missing");
+  out.boot_id = in.boot_id();
+  if (in.failed_units_size() > static_cast<int>(kFailedUnitsMax))
+    return invalid("failed_units", "are too many");
+  for (const auto& unit : in.failed_units()) {
+    RETURN_IF_ERROR(check_text("failed_units", unit, kUnitNameMax));
+    out.failed_units.push_back(unit);
+  }
+  return out;
+}
+
+Result<ActivationRecord> from_proto(const v1::JournalRecord& in) {
+  auto spec = from_proto(in.spec());
+  if (!spec) return spec.error().with_context("spec");
+  ActivationRecord out{.spec = *std::move(spec)};
+  ASSIGN_OR_RETURN(out.phase, phase_from(in.phase()));
+  auto before = from_proto(in.before());
+  if (!before) return before.error().with_context("before");
+  out.before = *std::move(before);
+  if (in.deadline_boottime_ms() < 0) return invalid("deadline_boottime_ms", "is negative");
+  out.deadline = TimePoint(Millis(in.deadline_boottime_ms()));
+  RETURN_IF_ERROR(check_text("reason", in.reason(), kReasonMax));
+  RETURN_IF_ERROR(check_text("output", in.output(), kOutputMax));
+  out.reason = in.reason();
+  out.output = in.output();
+  out.holder_stopped = in.holder_stopped();
+  if (!in.outcome().empty()) {
+    out.outcome = parse_outcome(in.outcome());
+    if (!out.outcome) return invalid("outcome", "is not known");
+  }
+  if (out.outcome.has_value() != (out.phase == Phase::kEnded))
+    return invalid("outcome", "must stand in an ended record, and in no other");
+  out.started_unix_ms = in.started_unix_ms();
+  out.ended_unix_ms = in.ended_unix_ms();
+  return out;
+}
+
+void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
+  out.set_deployment(in.deployment.str());
+  out.set_nonce(clean_text(in.nonce, kTextMax));
+  out.set_who(clean_text(in.who, kTextMax));
+  out.set_revision(clean_text(in.revision, kTextMax));
+  out.set_profile_name(in.profile_name);
+  out.set_profile_path(in.profile_path);
+  out.set_new_path(in.new_path.str());
+  if (in.expected_running) out.set_expected_running(in.expected_running->str());
+  out.set_goal(std::string(to_string(in.goal)));
+  out.set_magic_rollback(in.magic_rollback);
+  out.set_auto_rollback(in.auto_rollback);
+  out.set_allow_no_rollback(in.allow_no_rollback);
+  out.set_activation_timeout_ms(static_cast<uint32_t>(in.activation_timeout.count()));
+  out.set_confirm_timeout_ms(static_cast<uint32_t>(in.confirm_timeout.count()));
+  to_proto(in.health, *out.mutable_health());
+}
+
+void to_proto(const SystemState& in, v1::SystemState& out) {
+  if (in.running) out.set_running(in.running->str());
+  if (in.profile) out.set_profile(in.profile->str());
+  out.set_generation(in.generation.value_or(0));
+  out.set_boot_id(clean_text(in.boot_id, 64));
+  for (const auto& unit : in.failed_units) {
+    if (out.failed_units_size() == static_cast<int>(kFailedUnitsMax)) break;
+    out.add_failed_units(clean_text(unit, kUnitNameMax));
+  }
+}
+
+void to_proto(const ActivationRecord& in, v1::JournalRecord& out) {
+  to_proto(in.spec, *out.mutable_spec());
+  out.set_phase(static_cast<v1::Phase>(phase_number(in.phase)));
+  to_proto(in.before, *out.mutable_before());
+  out.set_deadline_boottime_ms(in.deadline.time_since_epoch().count());
+  out.set_reason(clean_text(in.reason, kReasonMax));
+  out.set_output(clean_text(in.output, kOutputMax));
+  out.set_holder_stopped(in.holder_stopped);
+  if (in.outcome) out.set_outcome(std::string(to_string(*in.outcome)));
+  out.set_started_unix_ms(in.started_unix_ms);
+  out.set_ended_unix_ms(in.ended_unix_ms);
+}
+
+}  // namespace flurry::wire
