@@ -19,7 +19,7 @@ def test_each_trouble_is_its_hosts_own(odd):
     odd.power_cut("h2", off=True)
     odd.enter("h3", "rm -f /etc/ssh/ssh_host_*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key;"
                     " systemctl restart ssh")
-    odd.enter("h4", "rm -f /root/.ssh/authorized_keys; passwd -l root")
+    odd.enter("h4", "truncate -s 0 /etc/lab/authorized_keys")
     given = {f"h{n}": {"release": "odd"} for n in range(1, 6)}
     given["h5"]["ballast"] = {"count": 2, "bytes": 20_000_000}
     flake = deploy_flake(odd.dir, given, health=FAST)
@@ -47,7 +47,7 @@ def test_an_evaluation_error_is_its_hosts_own(odd):
 
 
 def test_a_failing_build_is_its_hosts_own_and_names_the_derivation(odd):
-    bad = {"release": "nobuild", "files": {"bad name": "x"}}
+    bad = {"release": "nobuild", "files": {"no/such/folder": "x"}}
     flake = deploy_flake(odd.dir, {"h1": {"release": "nobuild"}, "h6": bad}, health=FAST, name="buildfails")
     code, ended, why = deploy(odd, flake)
     assert (code, ended) == (2, {"h1": "succeeded", "h6": "failed-unchanged"}), why

@@ -95,7 +95,7 @@ def test_a_unit_that_had_failed_before_is_not_held_against_a_release(fleet, good
 
 
 def test_an_ordinary_user_with_sudo_can_deploy_and_one_without_is_told_why(fleet, good):
-    given = {"h1": {"release": "by-user"}, "h7": {"release": "by-user"}, "h2": {"release": "by-user"}}
+    given = {host: {"release": "by-user", "web": True} for host in ("h1", "h2", "h7")}
     flake = deploy_flake(fleet.dir, given, health=FAST, name="users",
                          hosts={"h1": {"targetUser": "deploy"}, "h7": {"targetUser": "deploy"},
                                 "h2": {"targetUser": "plain"}})

@@ -107,7 +107,7 @@ def test_a_link_that_is_cut_for_a_moment_changes_nothing(pair):
 def test_a_host_that_stays_away_is_unknown_and_goes_back_by_itself(pair):
     before = pair.host_state("h1")["current_system"]
     flake = deploy_flake(pair.dir, {"h1": {"release": "gone"}}, health={"minHealthy": "2s", "deadline": "5s"},
-                         flurry={"defaults": {"confirmTimeout": "4s", "activationTimeout": "5s"}}, name="gone")
+                         flurry={"defaults": {"confirmTimeout": "5s", "activationTimeout": "5s"}}, name="gone")
     run = Run(pair, "deploy", flake, "--yes")
     run.wait_stage("h1", "check")
     pair.cut("h1")
