@@ -1,5 +1,6 @@
 #include "cli/ssh/child.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -19,10 +20,14 @@ extern char** environ;
 namespace flurry::ssh {
 
 constexpr off_t kStderrTail = 64 << 10;
+// A remote command may print for ever; what comes after this is lost, and ssh goes on without it.
+constexpr off_t kStderrMax = 4 << 20;
 
 Result<Child> Child::start(const std::vector<std::string>& argv, sys::Fd theirs) {
-  sys::Fd err(::memfd_create("stderr", MFD_CLOEXEC));
-  if (!err.is_open()) return sys::errno_error("memfd", errno);
+  sys::Fd err(::memfd_create("stderr", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!err.is_open() || ::ftruncate(err.get(), kStderrMax) != 0 ||
+      ::fcntl(err.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) != 0)
+    return sys::errno_error("memfd", errno);
   std::vector<char*> pointers;
   for (const auto& arg : argv) pointers.push_back(const_cast<char*>(arg.c_str()));
   pointers.push_back(nullptr);
@@ -84,7 +89,8 @@ void Child::signal(int number) {
 }
 
 std::string Child::standard_error() const {
-  const off_t size = ::lseek(stderr_.get(), 0, SEEK_END);
+  // The program shares our file offset, so it stands where its output ends.
+  const off_t size = ::lseek(stderr_.get(), 0, SEEK_CUR);
   std::string text(static_cast<size_t>(std::clamp<off_t>(size, 0, kStderrTail)), '\0');
   const ssize_t n = ::pread(stderr_.get(), text.data(), text.size(), size - static_cast<off_t>(text.size()));
   text.resize(n > 0 ? static_cast<size_t>(n) : 0);

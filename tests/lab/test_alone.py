@@ -27,7 +27,7 @@ def test_each_trouble_is_its_hosts_own(odd):
     assert ended == {"h1": "succeeded", "h2": "failed-unchanged", "h3": "failed-unchanged", "h4": "failed-unchanged",
                      "h5": "failed-unchanged"}, why
     assert code == 3
-    assert re.search(r"ssh-keygen -R", why["h3"]), why["h3"]
+    assert re.search(r"ssh-keygen .*-R", why["h3"]), why["h3"]
     assert re.search(r"login|authoriz|refused", why["h4"]), why["h4"]
     assert re.search(r"space|free", why["h5"]), why["h5"]
     assert re.search(r"connect|reach|route|timed out", why["h2"], re.I), why["h2"]
