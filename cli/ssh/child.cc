@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,8 +13,7 @@
 #include <utility>
 
 #include "core/sys/clock.h"
-
-extern char** environ;
+#include "core/sys/spawn.h"
 
 namespace flurry::ssh {
 
@@ -28,31 +26,13 @@ Result<Child> Child::start(const std::vector<std::string>& argv, sys::Fd theirs)
   if (!err.is_open() || ::ftruncate(err.get(), kStderrMax) != 0 ||
       ::fcntl(err.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) != 0)
     return sys::errno_error("memfd", errno);
-  std::vector<char*> pointers;
-  for (const auto& arg : argv) pointers.push_back(const_cast<char*>(arg.c_str()));
-  pointers.push_back(nullptr);
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 0);
-  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 1);
-  posix_spawn_file_actions_adddup2(&actions, err.get(), 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, defaults;
-  sigemptyset(&none);
-  sigemptyset(&defaults);
-  for (int s : {SIGPIPE, SIGINT, SIGTERM, SIGHUP}) sigaddset(&defaults, s);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  // Its own group: the user's Ctrl-C is for us to handle, not for a connection in the middle of work.
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, pointers[0], &actions, &attributes, pointers.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
+  const int error = sys::spawn({.program = argv[0],
+                                .argv = argv,
+                                .standard_input = theirs.get(),
+                                .standard_output = theirs.get(),
+                                .standard_error = err.get()},
+                               pid);
   if (error != 0) return Error{ErrorKind::kUnsupported, sys::errno_error("start " + argv[0], error).message};
   return Child(pid, sys::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))), std::move(err));
 }

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -12,8 +11,7 @@
 
 #include "core/nix/ansi.h"
 #include "core/sys/clock.h"
-
-extern char** environ;
+#include "core/sys/spawn.h"
 
 namespace flurry::nix {
 namespace {
@@ -25,34 +23,6 @@ constexpr Millis kEndTimeout{5000};
 constexpr Millis kReapInterval{5};
 constexpr size_t kStderrTail = 4096;
 
-// A process group of its own, so that Ctrl-C on the terminal does not tear the stream.
-int spawn(const char* program, int stream, int error_file, pid_t& pid) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, stream, 0);
-  posix_spawn_file_actions_adddup2(&actions, stream, 1);
-  posix_spawn_file_actions_adddup2(&actions, error_file, 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  for (int s : {SIGPIPE, SIGINT, SIGTERM, SIGHUP}) sigaddset(&defaults, s);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  char name[] = "nix-daemon";  // Nix chooses what it is by argv[0]
-  char option[] = "--stdio";
-  char* argv[] = {name, option, nullptr};
-  const int error = ::posix_spawnp(&pid, program, &actions, &attributes, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  return error;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<DaemonProcess>> DaemonProcess::start(const sys::Fd& stream) {
@@ -62,7 +32,12 @@ Result<std::unique_ptr<DaemonProcess>> DaemonProcess::start(const sys::Fd& strea
   int error = ENOENT;
   pid_t pid = -1;
   for (const char* program : kPrograms) {
-    error = spawn(program, stream.get(), error_file.get(), pid);
+    error = sys::spawn({.program = program,
+                        .argv = {"nix-daemon", "--stdio"},  // Nix chooses what it is by argv[0]
+                        .standard_input = stream.get(),
+                        .standard_output = stream.get(),
+                        .standard_error = error_file.get()},
+                       pid);
     if (error == 0) return std::unique_ptr<DaemonProcess>(new DaemonProcess(pid, std::move(error_file)));
     if (error != ENOENT) break;
   }

@@ -44,7 +44,7 @@ Result<void> Daemon::add_temp_roots(std::span<const StorePath> paths, TimePoint 
     RETURN_IF_ERROR(stream_.send(requests));
     for (size_t i = 0; i < part.size(); ++i) {
       ASSIGN_OR_RETURN(auto refused, await_result(nullptr));
-      if (refused && !first_refusal) first_refusal = std::move(refused);
+      if (refused && !first_refusal) first_refusal = refused;
       if (refused) continue;
       RETURN_IF_ERROR(stream_.u64());
     }
@@ -91,7 +91,7 @@ Result<std::vector<std::optional<PathInfo>>> Daemon::query_path_infos(std::span<
     RETURN_IF_ERROR(stream_.send(requests));
     for (const auto& path : part) {
       ASSIGN_OR_RETURN(auto refused, await_result(nullptr));
-      if (refused && !first_refusal) first_refusal = std::move(refused);
+      if (refused && !first_refusal) first_refusal = refused;
       if (refused) continue;
       ASSIGN_OR_RETURN(auto info, read_path_info(path));
       infos.push_back(std::move(info));

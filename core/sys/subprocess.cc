@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -15,8 +14,7 @@
 
 #include "core/sys/clock.h"
 #include "core/sys/fd.h"
-
-extern char** environ;
+#include "core/sys/spawn.h"
 
 namespace flurry::sys {
 namespace {
@@ -26,55 +24,6 @@ constexpr size_t kReadChunk = 64 << 10;
 constexpr Millis kKillAfterTerm{2000};
 // A program may close its output long before it ends; waitpid has no deadline, so ask this often.
 constexpr Millis kReapInterval{20};
-
-std::vector<std::string> merged_environment(const std::vector<std::string>& extra) {
-  std::vector<std::string> merged = extra;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const std::string_view key = text.substr(0, text.find('=') + 1);
-    const bool replaced = std::any_of(extra.begin(), extra.end(),
-                                      [key](const std::string& e) { return e.starts_with(key); });
-    if (!replaced) merged.emplace_back(text);
-  }
-  return merged;
-}
-
-std::vector<char*> pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  out.reserve(strings.size() + 1);
-  for (const auto& s : strings) out.push_back(const_cast<char*>(s.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
-
-// posix_spawn with the three standard descriptors, its own process group and default signals.
-Result<pid_t> spawn(const Command& command, int in, int out, int err) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, in, 0);
-  posix_spawn_file_actions_adddup2(&actions, out, 1);
-  posix_spawn_file_actions_adddup2(&actions, err, 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  for (int s : {SIGPIPE, SIGINT, SIGTERM, SIGHUP}) sigaddset(&defaults, s);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                            POSIX_SPAWN_SETPGROUP);
-  const auto environment = merged_environment(command.environment);
-  pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, command.argv[0].c_str(), &actions, &attributes,
-                                   pointers(command.argv).data(), pointers(environment).data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) return errno_error("start " + command.argv[0], error);
-  return pid;
-}
 
 // The child's side of the conversation, fed and drained by one poll loop.
 class Conversation {
@@ -184,7 +133,15 @@ Result<CommandResult> run(const Command& command, TimePoint deadline) {
   if (::pipe2(err, O_CLOEXEC) != 0) return errno_error("pipe", errno);
   Fd err_read(err[0]), err_write(err[1]);
 
-  ASSIGN_OR_RETURN(const pid_t pid, spawn(command, in.second.get(), out_write.get(), err_write.get()));
+  pid_t pid = -1;
+  const int error = spawn({.program = command.argv[0],
+                           .argv = command.argv,
+                           .environment = command.environment,
+                           .standard_input = in.second.get(),
+                           .standard_output = out_write.get(),
+                           .standard_error = err_write.get()},
+                          pid);
+  if (error != 0) return errno_error("start " + command.argv[0], error);
   in.second.reset();
   out_write.reset();
   err_write.reset();
