@@ -35,7 +35,7 @@ class NixosSystem : public System {
   Result<SwitchExit> run_switch(const effect::RunSwitch& what, std::stop_token stop);
   Result<void> start_switch(const effect::RunSwitch& what);
   Result<void> stop_switches(const DeploymentId& id);
-  std::string output_of(const std::string& unit) const;
+  std::string output_of(const std::string& unit, int tries) const;
 
   const Paths paths_;
   const std::string program_;

@@ -71,7 +71,12 @@ Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, std::s
     if (!started) return started.error();
   }
   ASSIGN_OR_RETURN(auto exit, wait_for_switch(status, std::move(stop)));
-  exit.output = output_of(what.unit);
+  // What went well needs no explanation; a health check that fails later may still want a look.
+  const bool went_well = exit.exit_code == 0 && what.action != effect::SwitchAction::kDryActivate;
+  if (!went_well)
+    exit.output = output_of(what.unit, kJournalTries);
+  else if (what.action == effect::SwitchAction::kTest)
+    exit.output = output_of(what.unit, 1);
   return exit;
 }
 
@@ -113,16 +118,16 @@ Result<void> NixosSystem::stop_switches(const DeploymentId& id) {
 }
 
 // journald takes lines in its own time: what a unit printed last may be there only a moment later.
-std::string NixosSystem::output_of(const std::string& unit) const {
+std::string NixosSystem::output_of(const std::string& unit, int tries) const {
   std::string last;
-  for (int i = 0; i < kJournalTries; ++i) {
+  for (int i = 0; i < tries; ++i) {
     const auto result = run_tool({"journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=60",
                                   "_SYSTEMD_UNIT=" + unit + ".service"},
                                  kJournalctlTimeout);
     if (!result) return last;
     if (!last.empty() && result->standard_output == last) break;
     last = result->standard_output;
-    ::poll(nullptr, 0, kJournalPauseMs);
+    if (i + 1 < tries) ::poll(nullptr, 0, kJournalPauseMs);
   }
   return last;
 }
