@@ -32,15 +32,24 @@ std::string tail(std::string text, size_t max) {
 
 std::string_view to_string(Phase phase) {
   switch (phase) {
-    case Phase::kPrepared: return "prepared";
-    case Phase::kSwitching: return "switching";
-    case Phase::kChecking: return "checking";
-    case Phase::kAwaitingConfirmation: return "awaiting-confirmation";
-    case Phase::kConfirmed: return "confirmed";
-    case Phase::kProfileSet: return "profile-set";
-    case Phase::kCommitted: return "committed";
-    case Phase::kRollingBack: return "rolling-back";
-    case Phase::kEnded: return "ended";
+    case Phase::kPrepared:
+      return "prepared";
+    case Phase::kSwitching:
+      return "switching";
+    case Phase::kChecking:
+      return "checking";
+    case Phase::kAwaitingConfirmation:
+      return "awaiting-confirmation";
+    case Phase::kConfirmed:
+      return "confirmed";
+    case Phase::kProfileSet:
+      return "profile-set";
+    case Phase::kCommitted:
+      return "committed";
+    case Phase::kRollingBack:
+      return "rolling-back";
+    case Phase::kEnded:
+      return "ended";
   }
   return "?";
 }
@@ -123,16 +132,21 @@ void Activation::on_value(const EffectValue& value) {
   const SystemState none{};
   const SwitchExit no_exit{};
   switch (step_) {
-    case Step::kReadBefore: return on_before(state ? *state : none);
-    case Step::kWritePrepared: return enter(Step::kHoldRoots, effect::HoldRoots{});
+    case Step::kReadBefore:
+      return on_before(state ? *state : none);
+    case Step::kWritePrepared:
+      return enter(Step::kHoldRoots, effect::HoldRoots{});
     case Step::kHoldRoots:
       if (record_.spec.goal == Goal::kBoot) return start_commit();
       return enter(Step::kArmDeadman, effect::ArmDeadman{});
     case Step::kArmDeadman:
       return enter_write(Step::kWriteSwitching, Phase::kSwitching, now_ + record_.spec.activation_timeout);
-    case Step::kWriteSwitching: return start_switch(false);
-    case Step::kSwitch: return on_switch_exit(exit ? *exit : no_exit);
-    case Step::kStopSwitch: return fail("the switch did not end within its activation timeout");
+    case Step::kWriteSwitching:
+      return start_switch(false);
+    case Step::kSwitch:
+      return on_switch_exit(exit ? *exit : no_exit);
+    case Step::kStopSwitch:
+      return fail("the switch did not end within its activation timeout");
     case Step::kReadUnswitched:
       if (state && state->running == record_.before.running)
         return end(Outcome::kFailedUnchanged, record_.reason);
@@ -145,7 +159,8 @@ void Activation::on_value(const EffectValue& value) {
       step_ = Step::kAwait;
       wake_ = record_.deadline;
       return;
-    case Step::kWriteConfirmed: return enter(Step::kSetProfile, effect::SetProfile{record_.spec.new_path});
+    case Step::kWriteConfirmed:
+      return enter(Step::kSetProfile, effect::SetProfile{record_.spec.new_path});
     case Step::kSetProfile:
       return enter_write(Step::kWriteProfileSet, Phase::kProfileSet, record_.deadline);
     case Step::kWriteProfileSet:
@@ -154,8 +169,7 @@ void Activation::on_value(const EffectValue& value) {
       wake_ = record_.deadline;
       return;
     case Step::kInstallBoot:
-      if (exit && exit->exit_code == kSwitchOk)
-        return enter(Step::kReadCommitted, effect::ReadState{});
+      if (exit && exit->exit_code == kSwitchOk) return enter(Step::kReadCommitted, effect::ReadState{});
       record_.output = tail(exit ? exit->output : "", kOutputMax);
       return begin_rollback("the new system could not be made the boot default");
     case Step::kReadCommitted:
@@ -164,55 +178,80 @@ void Activation::on_value(const EffectValue& value) {
       return begin_rollback("the profile did not name the new system after it was set");
     case Step::kWriteCommitted:
       return end(record_.spec.goal == Goal::kBoot ? Outcome::kStaged : Outcome::kSucceeded, "");
-    case Step::kReadAfterBoot: return on_state_after_boot(state ? *state : none);
+    case Step::kReadAfterBoot:
+      return on_state_after_boot(state ? *state : none);
     case Step::kWriteRollingBack:
       return enter(Step::kStopForRollback, effect::StopSwitch{});
-    case Step::kStopForRollback: return continue_rollback();
-    case Step::kRestoreProfile: return restore_boot();
-    case Step::kRestoreBoot: return reactivate();
-    case Step::kReactivate: return on_reactivated(exit ? *exit : no_exit);
-    case Step::kStopReactivate: return on_reactivated(no_exit);
-    case Step::kVerify: return on_verify(state ? *state : none);
-    case Step::kWriteEnded: return enter(Step::kDisarmDeadman, effect::DisarmDeadman{});
-    case Step::kDisarmDeadman: return enter(Step::kReleaseRoots, effect::ReleaseRoots{});
+    case Step::kStopForRollback:
+      return continue_rollback();
+    case Step::kRestoreProfile:
+      return restore_boot();
+    case Step::kRestoreBoot:
+      return on_boot_restored(exit ? *exit : no_exit);
+    case Step::kReactivate:
+      return on_reactivated(exit ? *exit : no_exit);
+    case Step::kStopReactivate:
+      return on_reactivated(no_exit);
+    case Step::kVerify:
+      return on_verify(state ? *state : none);
+    case Step::kWriteEnded:
+      return enter(Step::kDisarmDeadman, effect::DisarmDeadman{});
+    case Step::kDisarmDeadman:
+      return enter(Step::kReleaseRoots, effect::ReleaseRoots{});
     case Step::kReleaseRoots:
       step_ = Step::kDone;
       wake_.reset();
       return;
     case Step::kCheck:
     case Step::kAwait:
-    case Step::kDone: return;
+    case Step::kDone:
+      return;
   }
 }
 
 void Activation::on_error(const Error& error) {
   switch (step_) {
-    case Step::kReadBefore: return end(Outcome::kFailedUnchanged, "read the present system: " + error.message);
-    case Step::kWritePrepared: return end(Outcome::kFailedUnchanged, "write the journal: " + error.message);
-    case Step::kHoldRoots: return end(Outcome::kFailedUnchanged, "hold GC roots: " + error.message);
-    case Step::kArmDeadman: return end(Outcome::kFailedUnchanged, "arm the deadman: " + error.message);
-    case Step::kWriteSwitching: return end(Outcome::kFailedUnchanged, "write the journal: " + error.message);
-    case Step::kSwitch: return fail("run the switch: " + error.message);
-    case Step::kStopSwitch: return fail("the switch did not end in time and could not be stopped: " + error.message);
-    case Step::kReadUnswitched: return fail(record_.reason + "; what runs now could not be read");
+    case Step::kReadBefore:
+      return end(Outcome::kFailedUnchanged, "read the present system: " + error.message);
+    case Step::kWritePrepared:
+      return end(Outcome::kFailedUnchanged, "write the journal: " + error.message);
+    case Step::kHoldRoots:
+      return end(Outcome::kFailedUnchanged, "hold GC roots: " + error.message);
+    case Step::kArmDeadman:
+      return end(Outcome::kFailedUnchanged, "arm the deadman: " + error.message);
+    case Step::kWriteSwitching:
+      return end(Outcome::kFailedUnchanged, "write the journal: " + error.message);
+    case Step::kSwitch:
+      return fail("run the switch: " + error.message);
+    case Step::kStopSwitch:
+      return fail("the switch did not end in time and could not be stopped: " + error.message);
+    case Step::kReadUnswitched:
+      return fail(record_.reason + "; what runs now could not be read");
     case Step::kWriteChecking:
-    case Step::kWriteAwaiting: return begin_rollback("write the journal: " + error.message);
-    case Step::kWriteConfirmed: return begin_rollback("the confirmation could not be recorded: " + error.message);
-    case Step::kSetProfile: return begin_rollback("set the profile: " + error.message);
+    case Step::kWriteAwaiting:
+      return begin_rollback("write the journal: " + error.message);
+    case Step::kWriteConfirmed:
+      return begin_rollback("the confirmation could not be recorded: " + error.message);
+    case Step::kSetProfile:
+      return begin_rollback("set the profile: " + error.message);
     case Step::kWriteProfileSet:
-    case Step::kInstallBoot: return begin_rollback("commit: " + error.message);
-    case Step::kReadCommitted: return begin_rollback("verify the profile: " + error.message);
+    case Step::kInstallBoot:
+      return begin_rollback("commit: " + error.message);
+    case Step::kReadCommitted:
+      return begin_rollback("verify the profile: " + error.message);
     case Step::kWriteCommitted:
       // The journal still says profile-set, from which a recovery commits again: forward stays true.
       return end(record_.spec.goal == Goal::kBoot ? Outcome::kStaged : Outcome::kSucceeded, "");
-    case Step::kReadAfterBoot: return begin_rollback("read the system after a reboot: " + error.message);
+    case Step::kReadAfterBoot:
+      return begin_rollback("read the system after a reboot: " + error.message);
     case Step::kWriteRollingBack:
     case Step::kStopForRollback:
     case Step::kRestoreProfile:
     case Step::kRestoreBoot:
     case Step::kReactivate:
     case Step::kStopReactivate:
-    case Step::kVerify: return on_rollback_error(error);
+    case Step::kVerify:
+      return on_rollback_error(error);
     case Step::kWriteEnded:
       // A tested system that the journal calls unconfirmed would be rolled back by the next reader.
       if (record_.outcome == Outcome::kSucceeded && record_.spec.goal == Goal::kTest)
@@ -221,11 +260,15 @@ void Activation::on_error(const Error& error) {
       // has to be finished by whoever reads it next.
       step_ = Step::kDone;
       return;
-    case Step::kDisarmDeadman: return enter(Step::kReleaseRoots, effect::ReleaseRoots{});
-    case Step::kReleaseRoots: step_ = Step::kDone; return;
+    case Step::kDisarmDeadman:
+      return enter(Step::kReleaseRoots, effect::ReleaseRoots{});
+    case Step::kReleaseRoots:
+      step_ = Step::kDone;
+      return;
     case Step::kCheck:
     case Step::kAwait:
-    case Step::kDone: return;
+    case Step::kDone:
+      return;
   }
 }
 
@@ -286,9 +329,10 @@ void Activation::on_check(const EffectEnded& ended) {
     units_read_ = 0;
     const auto* state = ended.result ? std::get_if<SystemState>(&*ended.result) : nullptr;
     // A host whose units cannot be read is not healthy; the name stands for the complaint.
-    gate_->observe_failed_units(state ? state->failed_units
-                                      : std::vector<std::string>{"(unreadable: " + ended.result.error().message + ")"},
-                                now_);
+    gate_->observe_failed_units(
+        state ? state->failed_units
+              : std::vector<std::string>{"(unreadable: " + ended.result.error().message + ")"},
+        now_);
     return;
   }
   const auto it = std::find_if(running_checks_.begin(), running_checks_.end(),
@@ -315,18 +359,23 @@ void Activation::on_time() {
         return end(Outcome::kFailedUnchanged, "dry-activate did not end within the activation timeout");
       return enter(Step::kStopSwitch, effect::StopSwitch{});
     case Step::kAwait:
-      return fail("no confirmation came within " + std::to_string(record_.spec.confirm_timeout.count() / 1000) +
+      return fail("no confirmation came within " +
+                      std::to_string(record_.spec.confirm_timeout.count() / 1000) +
                       " s: the host could not be reached over a new connection",
                   true);
-    case Step::kInstallBoot: return begin_rollback("installing the boot default did not end in time");
-    case Step::kReactivate: return enter(Step::kStopReactivate, effect::StopSwitch{});
-    case Step::kRestoreBoot: return reactivate();
+    case Step::kInstallBoot:
+      return begin_rollback("installing the boot default did not end in time");
+    case Step::kReactivate:
+      return enter(Step::kStopReactivate, effect::StopSwitch{});
+    case Step::kRestoreBoot:
+      return reactivate();
     case Step::kVerify: {
       waiting_for_ = next_id_++;
       out_.push_back({waiting_for_, effect::ReadState{}});
       return;
     }
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -340,8 +389,10 @@ void Activation::pump_checks() {
     out_.push_back({next_id_++, effect::ReadState{}});
   }
   switch (gate_->verdict(now_)) {
-    case HealthGate::Verdict::kPending: return;
-    case HealthGate::Verdict::kFailed: return fail("not healthy: " + joined(gate_->complaints()));
+    case HealthGate::Verdict::kPending:
+      return;
+    case HealthGate::Verdict::kFailed:
+      return fail("not healthy: " + joined(gate_->complaints()));
     case HealthGate::Verdict::kHealthy:
       for (const auto& warning : gate_->warnings()) record_.output += "\nwarning: " + warning;
       return confirm_or_commit();

@@ -146,6 +146,7 @@ class Activation {
   void begin_rollback(std::string reason);
   void continue_rollback();
   void restore_boot();
+  void on_boot_restored(const SwitchExit& exit);
   void reactivate();
   void on_reactivated(const SwitchExit& exit);
   void on_rollback_error(const Error& error);
@@ -169,7 +170,8 @@ class Activation {
   std::vector<std::pair<EffectId, size_t>> running_checks_;
   EffectId units_read_ = 0;
   Phase phase_before_rollback_ = Phase::kPrepared;
-  int attempts_ = 0;                 // re-activations tried, or journal writes repeated
+  int attempts_ = 0;                 // to go back
+  bool is_boot_restored_ = true;     // false from the try on until it succeeds: nothing else can prove it
   std::string complaint_;            // the last thing that verification found wrong
   TimePoint verify_until_{};
   bool is_back_already_ = false;     // a reboot brought the recorded system back

@@ -18,7 +18,8 @@ void Activation::resume_same_boot() {
   const bool stopped = record_.holder_stopped;
   record_.holder_stopped = false;
   switch (record_.phase) {
-    case Phase::kPrepared: return end(Outcome::kFailedUnchanged, "the agent died before the switch began");
+    case Phase::kPrepared:
+      return end(Outcome::kFailedUnchanged, "the agent died before the switch began");
     case Phase::kSwitching:
       // The switch itself may have restarted the agent; its unit lives on by itself.
       return start_switch(true);
@@ -37,8 +38,10 @@ void Activation::resume_same_boot() {
     case Phase::kProfileSet:
     case Phase::kCommitted:
       return enter_write(Step::kWriteConfirmed, Phase::kConfirmed, now_ + record_.spec.activation_timeout);
-    case Phase::kRollingBack: return begin_rollback(record_.reason);
-    case Phase::kEnded: return end(Outcome::kRollbackFailed, "the journal ends without an outcome");
+    case Phase::kRollingBack:
+      return begin_rollback(record_.reason);
+    case Phase::kEnded:
+      return end(Outcome::kRollbackFailed, "the journal ends without an outcome");
   }
 }
 

@@ -33,8 +33,9 @@ bool Activation::may_have_committed() const {
 // A failure after the switch may have begun: back, unless the user wants to look at it.
 void Activation::fail(std::string reason, bool is_lost_confirmation) {
   if (record_.spec.auto_rollback || is_lost_confirmation) return begin_rollback(std::move(reason));
-  end(Outcome::kRollbackFailed,
-      reason + "; automatic rollback is off, so the unconfirmed system still runs; the boot default is the old one");
+  end(Outcome::kRollbackFailed, reason +
+                                    "; automatic rollback is off, so the unconfirmed system still runs; the "
+                                    "boot default is the old one");
 }
 
 void Activation::begin_rollback(std::string reason) {
@@ -45,11 +46,14 @@ void Activation::begin_rollback(std::string reason) {
   attempts_ = 0;
   record_.reason = std::move(reason);
   record_.outcome.reset();
-  enter_write(Step::kWriteRollingBack, Phase::kRollingBack,
-              now_ + (kAttemptsMax + 1) * record_.spec.activation_timeout + kAttemptsMax * (kSettle + kStopping));
+  enter_write(
+      Step::kWriteRollingBack, Phase::kRollingBack,
+      now_ + (kAttemptsMax + 1) * record_.spec.activation_timeout + kAttemptsMax * (kSettle + kStopping));
 }
 
+// One whole attempt: profile, boot default, running system, proof.
 void Activation::continue_rollback() {
+  ++attempts_;
   if (!record_.before.running && record_.spec.goal != Goal::kBoot)
     return end_rollback_failed("no system was recorded to go back to");
   // Even before a commit: somebody's --set may be half known after a crash, and this is idempotent.
@@ -65,6 +69,7 @@ void Activation::continue_rollback() {
 void Activation::restore_boot() {
   const auto& old_default = record_.before.profile ? record_.before.profile : record_.before.running;
   if (!old_default) return reactivate();
+  is_boot_restored_ = false;
   enter(Step::kRestoreBoot, effect::RunSwitch{*old_default, effect::SwitchAction::kBoot, unit("unboot")});
   wake_ = now_ + record_.spec.activation_timeout;
 }
@@ -74,11 +79,14 @@ void Activation::reactivate() {
     verify_until_ = now_ + kSettle;
     return enter(Step::kVerify, effect::ReadState{});
   }
-  ++attempts_;
-  enter(Step::kReactivate,
-        effect::RunSwitch{*record_.before.running, effect::SwitchAction::kTest,
-                          unit("rollback") + "-" + std::to_string(attempts_)});
+  enter(Step::kReactivate, effect::RunSwitch{*record_.before.running, effect::SwitchAction::kTest,
+                                             unit("rollback") + "-" + std::to_string(attempts_)});
   wake_ = now_ + record_.spec.activation_timeout;
+}
+
+void Activation::on_boot_restored(const SwitchExit& exit) {
+  is_boot_restored_ = exit.exit_code == 0;
+  reactivate();
 }
 
 // The exit code is a hint only; what runs afterwards is the proof.
@@ -94,8 +102,11 @@ void Activation::on_rollback_error(const Error& error) {
     // Going back must not depend on a disk that has room: the journal still says enough to redo it.
     case Step::kWriteRollingBack:
       return enter(Step::kStopForRollback, effect::StopSwitch{});
-    case Step::kStopForRollback: return continue_rollback();
+    case Step::kStopForRollback:
+      return continue_rollback();
     case Step::kRestoreProfile:
+      complaint_ = error.message;  // it may have happened all the same
+      return restore_boot();
     case Step::kRestoreBoot:
       complaint_ = error.message;
       return reactivate();
@@ -122,6 +133,8 @@ void Activation::on_verify(const SystemState& state) {
             ", not the recorded one (" + complaint_ + ")";
   else if (may_have_committed() && state.profile != record_.before.profile)
     wrong = "the profile does not name the recorded system (" + complaint_ + ")";
+  else if (!is_boot_restored_)
+    wrong = "the boot default could not be set to the recorded system (" + complaint_ + ")";
   else if (!failed.empty())
     wrong = "units failed that had not failed before: " + joined(failed);
 
@@ -133,7 +146,8 @@ void Activation::on_verify(const SystemState& state) {
     wake_ = now_ + kVerifyInterval;
     return;
   }
-  if (attempts_ < kAttemptsMax && record_.spec.goal != Goal::kBoot) return reactivate();
+  is_back_already_ = false;
+  if (attempts_ < kAttemptsMax) return continue_rollback();
   end_rollback_failed(wrong);
 }
 

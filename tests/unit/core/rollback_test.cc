@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "core/activation.h"
+
+// Going back when the first try goes wrong.
+
+namespace flurry {
+namespace {
+
+const StorePath kOld = *StorePath::parse("/nix/store/00000000000000000000000000000000-old");
+const StorePath kNew = *StorePath::parse("/nix/store/11111111111111111111111111111111-new");
+
+// What the journal says when the host came back on the old system with the profile already moved.
+ActivationRecord half_committed() {
+  ActivationRecord record{.spec = {.deployment = *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV"),
+                                   .nonce = std::string(32, '0'),
+                                   .new_path = kNew}};
+  record.phase = Phase::kProfileSet;
+  record.before = {.running = kOld, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
+  return record;
+}
+
+struct World {
+  std::optional<StorePath> profile = kNew;
+  int profile_failures = 0;  // of the next tries
+  bool applies_all_the_same = false;
+  int boot_failures = 0;
+  std::optional<StorePath> boot_default;  // as the last install left it
+
+  Result<EffectValue> perform(const effect::Any& what) {
+    if (std::holds_alternative<effect::ReadState>(what))
+      return EffectValue(SystemState{.running = kOld, .profile = profile, .boot_id = "boot-2"});
+    if (std::holds_alternative<effect::RestoreProfile>(what)) {
+      const bool fails = profile_failures-- > 0;
+      if (!fails || applies_all_the_same) profile = kOld;
+      if (fails) return Error{ErrorKind::kFailed, "no space"};
+    }
+    if (const auto* run = std::get_if<effect::RunSwitch>(&what)) {
+      if (run->action != effect::SwitchAction::kBoot) return EffectValue(SwitchExit{0, ""});
+      if (boot_failures-- > 0) return EffectValue(SwitchExit{1, ""});
+      boot_default = run->system;
+      return EffectValue(SwitchExit{0, ""});
+    }
+    return EffectValue{};
+  }
+
+  Outcome finish() {
+    Activation machine = Activation::recover(half_committed(), "boot-2");
+    TimePoint now{Millis(1000)};
+    std::vector<ActivationInput> inputs;
+    for (int turn = 0; turn < 1000 && !machine.is_finished(); ++turn) {
+      const auto effects = machine.step(now, std::exchange(inputs, {}));
+      for (const auto& effect : effects) inputs.emplace_back(EffectEnded{effect.id, perform(effect.what)});
+      if (inputs.empty() && machine.next_wakeup()) now = std::max(now, *machine.next_wakeup());
+    }
+    EXPECT_TRUE(machine.is_finished());
+    return machine.record().outcome.value_or(Outcome::kUnknown);
+  }
+};
+
+TEST(Rollback, TriesAgainWhenTheProfileCouldNotBeRestored) {
+  World world{.profile_failures = 1};
+  EXPECT_EQ(world.finish(), Outcome::kRolledBack);
+  EXPECT_EQ(world.profile, kOld);
+  EXPECT_EQ(world.boot_default, kOld);
+}
+
+TEST(Rollback, RestoresTheBootDefaultEvenWhereRestoringTheProfileLookedLikeAFailure) {
+  World world{.profile_failures = 9, .applies_all_the_same = true};
+  EXPECT_EQ(world.finish(), Outcome::kRolledBack);
+  EXPECT_EQ(world.boot_default, kOld);
+}
+
+TEST(Rollback, TriesAgainWhenTheBootDefaultCouldNotBeRestored) {
+  World world{.boot_failures = 1};
+  EXPECT_EQ(world.finish(), Outcome::kRolledBack);
+  EXPECT_EQ(world.boot_default, kOld);
+}
+
+TEST(Rollback, IsNeverCalledOneWhileTheBootDefaultMayBeTheNewSystem) {
+  World world{.boot_failures = 9};
+  EXPECT_EQ(world.finish(), Outcome::kRollbackFailed);
+}
+
+TEST(Rollback, IsNeverCalledOneWhileTheProfileNamesTheNewSystem) {
+  World world{.profile_failures = 9};
+  EXPECT_EQ(world.finish(), Outcome::kRollbackFailed);
+}
+
+}  // namespace
+}  // namespace flurry
