@@ -8,6 +8,7 @@
 #include "agent/deadman.h"
 #include "agent/executor.h"
 #include "agent/file_io.h"
+#include "agent/housekeeping.h"
 #include "agent/log.h"
 #include "agent/nixos_system.h"
 #include "agent/rpc/server.h"
@@ -50,6 +51,9 @@ int run_daemon(const Paths& paths) {
   if (!build) return failed(build.error());
   const auto boot_id = read_boot_id();
   if (!boot_id) return failed(boot_id.error());
+
+  forget_stale_incoming(paths, std::chrono::system_clock::now());
+  forget_old_agents(paths, *program, std::chrono::system_clock::now());
 
   NixosSystem system(paths, *program);
   FileJournal journal(paths.journals());

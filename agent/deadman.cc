@@ -56,9 +56,14 @@ void run_deadman(const DeploymentId& id, System& system, Journal& journal, const
   TimePoint last_progress = sys::now();
   for (;; ::poll(nullptr, 0, static_cast<int>(options.poll.count()))) {
     const auto entry = journal.find(id);
-    if (!entry || !*entry) {
-      log_warning("deployment " + id.str() + ": " + (entry ? "has no journal" : entry.error().message));
+    if (!entry) {
+      log_warning("deployment " + id.str() + ": " + entry.error().message);
       continue;
+    }
+    // It was there when the deadman was armed: a person has taken it away, and the deadman's work with it.
+    if (!*entry) {
+      log_warning("deployment " + id.str() + " has no journal any more: nothing to watch");
+      return;
     }
     const ActivationRecord& record = (*entry)->record;
     if (record.phase == Phase::kEnded) return;
@@ -68,10 +73,13 @@ void run_deadman(const DeploymentId& id, System& system, Journal& journal, const
     const bool is_same_boot = record.before.boot_id == options.boot_id;
     if (is_same_boot && now < record.deadline + options.grace) continue;
 
-    const Millis patience =
-        options.stalled_for + (record.phase == Phase::kSwitching ? kStopGrace : Millis(0));
     if (!is_free(paths)) {
-      if (now - last_progress >= patience) kill_holder(paths);
+      // The last write was at the phase's begin; what the deadline makes the agent do comes after it.
+      const bool is_stopping = is_same_boot && record.phase == Phase::kSwitching;
+      const TimePoint from = is_stopping ? record.deadline + options.grace + kStopGrace : last_progress;
+      if (now - from < options.stalled_for) continue;
+      kill_holder(paths);
+      last_progress = now;  // of who comes after it
       continue;
     }
     log_warning("deployment " + id.str() + ": its deadline has passed and nobody acts: going on with it");

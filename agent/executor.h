@@ -134,6 +134,7 @@ class Executor {
   MaybeObservation look_up(const DeploymentId& id);
   Observation seen_from_outside(const ActivationRecord& record) const;
   void answer_observers();
+  void remember_unknown(const DeploymentId& id);
   template <typename Request>
   auto ask(Request request, Millis timeout) -> decltype(request.reply.get_future().get());
 
@@ -151,6 +152,7 @@ class Executor {
   std::vector<ActivationInput> inputs_;   // for the machine's next step
   std::list<ActivationRecord> recent_;    // that ended in this process's life, newest first
   std::list<Observe> observers_;
+  std::list<DeploymentId> given_up_;  // asked for and not known: their controllers told so, newest first
   uint64_t revision_ = 1;
   uint64_t activations_ = 0;
   TimePoint last_call_;

@@ -11,6 +11,7 @@ namespace {
 // The loop itself never waits, but for a disk.
 constexpr Millis kReplyTimeout{20'000};
 constexpr Millis kObserveWaitMax{5'000};
+constexpr size_t kGivenUpMax = 1000;
 
 Error refused(std::string message) { return {ErrorKind::kRefused, std::move(message)}; }
 
@@ -72,6 +73,10 @@ Result<void> Executor::admit(const ActivationSpec& spec) {
     if (record.spec.deployment == spec.deployment) return refuse_repeated(record, spec);
   ASSIGN_OR_RETURN(const auto known, journal_.find(spec.deployment));
   if (known) return refuse_repeated(known->record, spec);
+  // Delivered late, over a connection that its controller has long left for another one.
+  if (std::find(given_up_.begin(), given_up_.end(), spec.deployment) != given_up_.end())
+    return refused("deployment " + spec.deployment.str() +
+                   " was given up by its controller, which was told that it never began");
   ASSIGN_OR_RETURN(const auto unfinished, journal_.latest_unfinished());
   if (unfinished) {
     if (!look_again_) look_again_ = sys::now();
@@ -171,9 +176,17 @@ void Executor::answer_observers() {
   observers_.remove_if([&](Observe& observer) {
     const bool is_news = observer.seen != revision_;
     if (!is_news && now < observer.until) return false;
-    observer.reply.set_value(look_up(observer.id));
+    auto found = look_up(observer.id);
+    if (found && !*found) remember_unknown(observer.id);
+    observer.reply.set_value(std::move(found));
     return true;
   });
+}
+
+void Executor::remember_unknown(const DeploymentId& id) {
+  if (std::find(given_up_.begin(), given_up_.end(), id) != given_up_.end()) return;
+  given_up_.push_front(id);
+  if (given_up_.size() > kGivenUpMax) given_up_.pop_back();
 }
 
 }  // namespace flurry::agent

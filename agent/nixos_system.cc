@@ -7,6 +7,7 @@
 
 #include "agent/checks.h"
 #include "agent/file_io.h"
+#include "agent/housekeeping.h"
 #include "agent/tools.h"
 #include "core/sys/clock.h"
 
@@ -119,8 +120,9 @@ Result<void> NixosSystem::hold_roots(const ActivationRecord& record) const {
 }
 
 void NixosSystem::release_roots(const ActivationRecord& record) const {
-  for (const char* which : {"new", "before"})
+  for (const char* which : {"new", "before", "incoming"})
     ::unlink(root_link(paths_, record.spec.deployment, which).c_str());
+  forget_stale_incoming(paths_, std::chrono::system_clock::now());
 }
 
 Result<void> NixosSystem::set_profile(const std::string& profile, const StorePath& path) const {

@@ -14,6 +14,9 @@ constexpr int kSwitchNotStarted = 1;   // pre-switch check, lock or usage: nothi
 constexpr int kSwitchUnitsFailed = 4;  // activated; some unit is failed, perhaps from before
 constexpr int kSwitchNeedsReboot = 100;
 
+// Effects end within bounds of their own, which are shorter: this is for one that hangs all the same.
+constexpr Millis kEffectMax{300'000};
+
 constexpr size_t kOutputMax = 16 << 10;
 constexpr size_t kReasonMax = 4 << 10;
 
@@ -105,7 +108,7 @@ void Activation::start_first_effect() {
 // Every step waits for the one effect that it started.
 void Activation::enter(Step step, effect::Any what) {
   step_ = step;
-  wake_.reset();
+  wake_ = now_ + kEffectMax;
   waiting_for_ = next_id_++;
   out_.push_back({waiting_for_, std::move(what)});
 }
@@ -154,6 +157,7 @@ void Activation::on_value(const EffectValue& value) {
     case Step::kWriteChecking:
       gate_.emplace(record_.spec.health, record_.before.failed_units, now_, record_.deadline);
       step_ = Step::kCheck;
+      wake_.reset();
       return;
     case Step::kWriteAwaiting:
       step_ = Step::kAwait;
@@ -259,11 +263,13 @@ void Activation::on_error(const Error& error) {
       // The outcome is true all the same. Keep the deadman and the roots: what the journal still says
       // has to be finished by whoever reads it next.
       step_ = Step::kDone;
+      wake_.reset();
       return;
     case Step::kDisarmDeadman:
       return enter(Step::kReleaseRoots, effect::ReleaseRoots{});
     case Step::kReleaseRoots:
       step_ = Step::kDone;
+      wake_.reset();
       return;
     case Step::kCheck:
     case Step::kAwait:
@@ -355,8 +361,6 @@ void Activation::on_time() {
   wake_.reset();
   switch (step_) {
     case Step::kSwitch:
-      if (record_.spec.goal == Goal::kDryActivate)
-        return end(Outcome::kFailedUnchanged, "dry-activate did not end within the activation timeout");
       return enter(Step::kStopSwitch, effect::StopSwitch{});
     case Step::kAwait:
       return fail("no confirmation came within " +
@@ -369,14 +373,19 @@ void Activation::on_time() {
       return enter(Step::kStopReactivate, effect::StopSwitch{});
     case Step::kRestoreBoot:
       return reactivate();
-    case Step::kVerify: {
-      waiting_for_ = next_id_++;
-      out_.push_back({waiting_for_, effect::ReadState{}});
-      return;
-    }
+    case Step::kVerify:
+      // Nothing is awaited between two looks; a look that hangs is an error.
+      if (waiting_for_ == 0) return enter(Step::kVerify, effect::ReadState{});
+      return on_overdue();
     default:
-      return;
+      return on_overdue();
   }
+}
+
+// The end of the effect that was given up, if it ever comes, is nobody's any more.
+void Activation::on_overdue() {
+  waiting_for_ = 0;
+  on_error({ErrorKind::kTimedOut, "no answer within " + std::to_string(kEffectMax.count() / 1000) + " s"});
 }
 
 void Activation::pump_checks() {

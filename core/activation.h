@@ -19,11 +19,13 @@ namespace effect {
 
 enum class SwitchAction { kTest, kBoot, kDryActivate };
 
-struct ReadState {};                                // -> SystemState
-struct WriteJournal { ActivationRecord record; };   // durable when it ends
-struct HoldRoots {};                                // GC roots on the new and the recorded system
+struct ReadState {};  // -> SystemState
+struct WriteJournal {
+  ActivationRecord record;
+};                    // durable when it ends
+struct HoldRoots {};  // GC roots on the new and the recorded system
 struct ReleaseRoots {};
-struct ArmDeadman {};                               // the deadman follows the journal's deadline
+struct ArmDeadman {};  // the deadman follows the journal's deadline
 struct DisarmDeadman {};
 // Runs <system>/bin/switch-to-configuration in a transient unit of its own; -> SwitchExit. With
 // `attach` it only waits for a unit that an earlier life of the driver may have started.
@@ -33,10 +35,16 @@ struct RunSwitch {
   std::string unit;
   bool attach = false;
 };
-struct StopSwitch {};                               // ends with every switch unit of the deployment gone
-struct RunCheck { size_t index; };                  // -> CheckResult
-struct SetProfile { StorePath path; };
-struct RestoreProfile { std::optional<uint64_t> generation; };  // none: the profile did not exist
+struct StopSwitch {};  // ends with every switch unit of the deployment gone
+struct RunCheck {
+  size_t index;
+};  // -> CheckResult
+struct SetProfile {
+  StorePath path;
+};
+struct RestoreProfile {
+  std::optional<uint64_t> generation;
+};  // none: the profile did not exist
 
 using Any = std::variant<ReadState, WriteJournal, HoldRoots, ReleaseRoots, ArmDeadman, DisarmDeadman,
                          RunSwitch, StopSwitch, RunCheck, SetProfile, RestoreProfile>;
@@ -68,7 +76,9 @@ struct EffectEnded {
 };
 
 // The controller's word over a newly dialled connection. A wrong nonce is ignored.
-struct ConfirmReceived { std::string nonce; };
+struct ConfirmReceived {
+  std::string nonce;
+};
 
 // Somebody who knows the nonce wants it undone. Ignored from the confirmation on.
 struct RollbackRequested {
@@ -108,13 +118,36 @@ class Activation {
  private:
   // What the machine waits for: the end of one effect, or (kCheck, kAwait) an input or the clock.
   enum class Step {
-    kReadBefore, kWritePrepared, kHoldRoots, kArmDeadman, kWriteSwitching, kSwitch, kStopSwitch,
-    kReadUnswitched, kWriteChecking, kCheck, kWriteAwaiting, kAwait, kWriteConfirmed, kSetProfile,
-    kWriteProfileSet, kInstallBoot, kWriteCommitted,
-    kReadAfterBoot, kReadCommitted,
-    kWriteRollingBack, kStopForRollback, kRestoreProfile, kRestoreBoot, kReactivate, kStopReactivate,
+    kReadBefore,
+    kWritePrepared,
+    kHoldRoots,
+    kArmDeadman,
+    kWriteSwitching,
+    kSwitch,
+    kStopSwitch,
+    kReadUnswitched,
+    kWriteChecking,
+    kCheck,
+    kWriteAwaiting,
+    kAwait,
+    kWriteConfirmed,
+    kSetProfile,
+    kWriteProfileSet,
+    kInstallBoot,
+    kWriteCommitted,
+    kReadAfterBoot,
+    kReadCommitted,
+    kWriteRollingBack,
+    kStopForRollback,
+    kRestoreProfile,
+    kRestoreBoot,
+    kReactivate,
+    kStopReactivate,
     kVerify,
-    kWriteEnded, kDisarmDeadman, kReleaseRoots, kDone,
+    kWriteEnded,
+    kDisarmDeadman,
+    kReleaseRoots,
+    kDone,
   };
 
   explicit Activation(ActivationRecord record) : record_(std::move(record)) {}
@@ -130,6 +163,7 @@ class Activation {
   void on_switch_exit(const SwitchExit& exit);
   void on_check(const EffectEnded& ended);
   void on_time();
+  void on_overdue();
   void pump_checks();
   void start_switch(bool attach);
   void start_commit();
@@ -161,20 +195,20 @@ class Activation {
   bool recovered_ = false;
   bool rebooted_ = false;
   bool is_journalled_ = false;
-  std::vector<Effect> out_;          // collected during one step()
+  std::vector<Effect> out_;  // collected during one step()
   TimePoint now_{};
   EffectId next_id_ = 1;
   EffectId waiting_for_ = 0;
-  std::optional<TimePoint> wake_;    // of the present step
+  std::optional<TimePoint> wake_;  // of the present step
   std::optional<HealthGate> gate_;
   std::vector<std::pair<EffectId, size_t>> running_checks_;
   EffectId units_read_ = 0;
   Phase phase_before_rollback_ = Phase::kPrepared;
-  int attempts_ = 0;                 // to go back
-  bool is_boot_restored_ = true;     // false from the try on until it succeeds: nothing else can prove it
-  std::string complaint_;            // the last thing that verification found wrong
+  int attempts_ = 0;              // to go back
+  bool is_boot_restored_ = true;  // false from the try on until it succeeds: nothing else can prove it
+  std::string complaint_;         // the last thing that verification found wrong
   TimePoint verify_until_{};
-  bool is_back_already_ = false;     // a reboot brought the recorded system back
+  bool is_back_already_ = false;                   // a reboot brought the recorded system back
   std::optional<std::string> requested_rollback_;  // came while it could not be obeyed yet
 };
 

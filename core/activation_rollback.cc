@@ -32,6 +32,9 @@ bool Activation::may_have_committed() const {
 
 // A failure after the switch may have begun: back, unless the user wants to look at it.
 void Activation::fail(std::string reason, bool is_lost_confirmation) {
+  // Nothing was to be switched, and nothing may be now.
+  if (record_.spec.goal == Goal::kDryActivate)
+    return end(Outcome::kFailedUnchanged, "dry-activate: " + reason);
   if (record_.spec.auto_rollback || is_lost_confirmation) return begin_rollback(std::move(reason));
   end(Outcome::kRollbackFailed, reason +
                                     "; automatic rollback is off, so the unconfirmed system still runs; the "
@@ -119,6 +122,7 @@ void Activation::on_rollback_error(const Error& error) {
       return enter(Step::kVerify, effect::ReadState{});
   }
   if (now_ < verify_until_) {
+    waiting_for_ = 0;
     wake_ = now_ + kVerifyInterval;
     return;
   }
@@ -143,6 +147,7 @@ void Activation::on_verify(const SystemState& state) {
     return end(untouched ? Outcome::kFailedUnchanged : Outcome::kRolledBack, record_.reason);
   }
   if (now_ < verify_until_) {
+    waiting_for_ = 0;
     wake_ = now_ + kVerifyInterval;
     return;
   }

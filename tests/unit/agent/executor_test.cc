@@ -11,12 +11,12 @@
 #include <filesystem>
 
 #include "agent/convert.h"
-#include "core/wire/convert.h"
 #include "agent/deadman.h"
 #include "agent/file_io.h"
 #include "agent/rpc/server.h"
 #include "agent/run_switch.h"
 #include "core/sys/clock.h"
+#include "core/wire/convert.h"
 #include "flurry/v1/agent.grpc.pb.h"
 #include "tests/unit/agent/fake_system.h"
 #include "tests/unit/agent/temp_dir.h"
@@ -147,6 +147,25 @@ TEST_F(ExecutorTest, RefusesASecondDeployment) {
   other_nonce.nonce = std::string(32, 'a');
   EXPECT_FALSE(life.executor.begin(other_nonce));
   EXPECT_TRUE(life.executor.overview()->active);
+}
+
+// Its controller dialled anew, was told that nothing had begun, and has reported that.
+TEST_F(ExecutorTest, RefusesABeginThatComesAfterItsControllerGaveUp) {
+  Life life(system_, journal_, paths_);
+  const auto seen = life.executor.observe(test_spec(1).deployment, 0, Millis(0));
+  ASSERT_TRUE(seen);
+  EXPECT_FALSE(*seen);
+  const auto late = life.executor.begin(test_spec(1));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().kind, ErrorKind::kRefused);
+  EXPECT_NE(late.error().message.find("given up"), std::string::npos);
+  EXPECT_EQ(system_.switches(), 0);
+  EXPECT_TRUE(life.executor.begin(test_spec(2))) << "another deployment";
+}
+
+TEST_F(ExecutorTest, DeadmanEndsWhenItsJournalWasTakenAway) {
+  run_deadman(test_spec().deployment, system_, journal_, paths_, {.boot_id = kBootId, .poll = Millis(5)});
+  EXPECT_EQ(system_.switches(), 0);
 }
 
 TEST_F(ExecutorTest, RollBackOnRequest) {

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "agent/paths.h"
+
+namespace flurry::agent {
+
+// What deployments leave behind on a host without anybody's fault. Both calls do what they can; what
+// can't be removed stays for the next time. Any thread.
+
+// The GC roots of closures that were copied more than a day ago and never activated. An active
+// deployment's stay.
+void forget_stale_incoming(const Paths& paths, std::chrono::system_clock::time_point now);
+
+// Agents that controllers brought along more than a day ago, but those of running processes, and
+// `program`, which is ours.
+void forget_old_agents(const Paths& paths, const std::string& program,
+                       std::chrono::system_clock::time_point now);
+
+}  // namespace flurry::agent

@@ -1,0 +1,63 @@
+#include "agent/housekeeping.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/unit/agent/temp_dir.h"
+
+namespace flurry::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFirst = "01ARZ3NDEKTSV4RRFFQ69G5FA1";
+constexpr const char* kSecond = "01ARZ3NDEKTSV4RRFFQ69G5FA2";
+const auto kToday = std::chrono::system_clock::now();
+const auto kTomorrow = kToday + std::chrono::hours(25);
+
+TEST(Housekeeping, ForgetsIncomingRootsThatNobodyActivated) {
+  const TempDir dir;
+  const Paths paths{dir.str()};
+  const fs::path roots = paths.gc_roots();
+  fs::create_directories(roots);
+  const auto link = [&](const std::string& name) { fs::create_symlink("/nix/store/gone", roots / name); };
+  link(std::string(kFirst) + "-incoming");
+  link(std::string(kSecond) + "-incoming");
+  link(std::string(kSecond) + "-new");
+  link("someone-incoming");
+
+  forget_stale_incoming(paths, kToday);
+  EXPECT_TRUE(fs::is_symlink(roots / (std::string(kFirst) + "-incoming"))) << "it is not stale yet";
+
+  forget_stale_incoming(paths, kTomorrow);
+  EXPECT_FALSE(fs::is_symlink(roots / (std::string(kFirst) + "-incoming")));
+  EXPECT_TRUE(fs::is_symlink(roots / (std::string(kSecond) + "-incoming"))) << "its deployment is active";
+  EXPECT_TRUE(fs::is_symlink(roots / "someone-incoming")) << "not ours";
+}
+
+TEST(Housekeeping, ForgetsAgentsThatNobodyRuns) {
+  const TempDir dir;
+  const Paths paths{dir.str()};
+  const auto bring = [&](char digit) {
+    const fs::path directory = fs::path(paths.agents()) / std::string(64, digit);
+    fs::create_directories(directory);
+    std::ofstream(directory / "flurry-agent") << "program";
+    return directory;
+  };
+  const fs::path ours = bring('a');
+  const fs::path old = bring('b');
+  fs::create_directories(fs::path(paths.agents()) / "notes");
+
+  forget_old_agents(paths, (ours / "flurry-agent").string(), kToday);
+  EXPECT_TRUE(fs::exists(old)) << "a controller may be about to start it";
+
+  forget_old_agents(paths, (ours / "flurry-agent").string(), kTomorrow);
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(ours));
+  EXPECT_TRUE(fs::exists(fs::path(paths.agents()) / "notes"));
+}
+
+}  // namespace
+}  // namespace flurry::agent

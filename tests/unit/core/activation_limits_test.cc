@@ -1,0 +1,120 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/activation.h"
+
+namespace flurry {
+namespace {
+
+const StorePath kOld = *StorePath::parse("/nix/store/00000000000000000000000000000000-old");
+const StorePath kNew = *StorePath::parse("/nix/store/11111111111111111111111111111111-new");
+
+ActivationSpec spec_of(Goal goal) {
+  ActivationSpec spec{.deployment = *DeploymentId::parse("01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+                      .nonce = "0123456789abcdef0123456789abcdef",
+                      .who = "alice",
+                      .revision = "",
+                      .profile_name = "system",
+                      .profile_path = "/nix/var/nix/profiles/system",
+                      .new_path = kNew};
+  spec.goal = goal;
+  spec.health.checks.push_back({.name = "site", .kind = UnitCheck{"site.service"}});
+  return spec;
+}
+
+// Runs a machine on a host where effects of the kind `hangs` never end and, with `fails`, those of that
+// kind fail. Nobody confirms. Returns the effects by kind.
+std::vector<size_t> drive(Activation& machine, std::optional<size_t> hangs,
+                          std::optional<size_t> fails = {}) {
+  SystemState state{kOld, kOld, 7, "boot-1", {}};
+  std::vector<size_t> kinds;
+  std::vector<ActivationInput> inputs;
+  TimePoint now{Millis(1'000'000)};
+  for (int turn = 0; turn < 10'000 && !machine.is_finished(); ++turn) {
+    const auto effects = machine.step(now, std::exchange(inputs, {}));
+    for (const auto& effect : effects) {
+      const size_t kind = effect.what.index();
+      kinds.push_back(kind);
+      if (hangs == kind) continue;
+      EffectValue value;
+      if (const auto* run = std::get_if<effect::RunSwitch>(&effect.what)) {
+        if (run->action == effect::SwitchAction::kTest) state.running = run->system;
+        value = SwitchExit{0, ""};
+      }
+      if (std::holds_alternative<effect::ReadState>(effect.what)) value = state;
+      if (std::holds_alternative<effect::RunCheck>(effect.what)) value = CheckResult{true, ""};
+      if (const auto* set = std::get_if<effect::SetProfile>(&effect.what)) state.profile = set->path;
+      if (std::holds_alternative<effect::RestoreProfile>(effect.what)) state.profile = kOld;
+      if (fails == kind)
+        inputs.emplace_back(EffectEnded{effect.id, Error{ErrorKind::kFailed, "no"}});
+      else
+        inputs.emplace_back(EffectEnded{effect.id, value});
+    }
+    if (!inputs.empty() || machine.is_finished()) continue;
+    const auto wakeup = machine.next_wakeup();
+    if (!wakeup) return kinds;
+    now = std::max(*wakeup, now + Millis(1));
+  }
+  return kinds;
+}
+
+template <typename T>
+size_t kind_of() {
+  return effect::Any(T{}).index();
+}
+
+constexpr size_t kWriteJournal = 1;
+static_assert(std::is_same_v<std::variant_alternative_t<kWriteJournal, effect::Any>, effect::WriteJournal>);
+
+bool has(const std::vector<size_t>& kinds, size_t kind) {
+  return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+}
+
+TEST(ActivationLimits, NoEffectThatHangsIsWaitedForForEver) {
+  for (const Goal goal : {Goal::kSwitch, Goal::kTest, Goal::kBoot, Goal::kDryActivate}) {
+    for (const bool magic : {true, false}) {
+      for (size_t kind = 0; kind < std::variant_size_v<effect::Any>; ++kind) {
+        if (kind == kWriteJournal) continue;  // the driver does them at once
+        auto spec = spec_of(goal);
+        spec.magic_rollback = magic;
+        Activation machine = Activation::begin(spec, 1);
+        drive(machine, kind);
+        EXPECT_TRUE(machine.is_finished()) << "effect " << kind << " for goal " << static_cast<int>(goal);
+        EXPECT_TRUE(machine.record().outcome);
+      }
+    }
+  }
+}
+
+// ReadState is what tells the truth at the end: without it nothing is called rolled back.
+TEST(ActivationLimits, AHungLookAfterTheRollbackIsNotCalledRolledBack) {
+  ActivationRecord record{.spec = spec_of(Goal::kSwitch)};
+  record.before = SystemState{kOld, kOld, 7, "boot-1", {}};
+  record.phase = Phase::kAwaitingConfirmation;
+  Activation machine = Activation::recover(record, "boot-1");
+  drive(machine, kind_of<effect::ReadState>());
+  ASSERT_TRUE(machine.is_finished());
+  EXPECT_EQ(machine.record().outcome, Outcome::kRollbackFailed);
+}
+
+TEST(ActivationLimits, ADryActivationThatHangsIsStoppedAndTouchesNothing) {
+  Activation machine = Activation::begin(spec_of(Goal::kDryActivate), 1);
+  const size_t run = effect::Any(effect::RunSwitch{kNew, {}, "", false}).index();
+  const auto kinds = drive(machine, run);
+  EXPECT_TRUE(has(kinds, kind_of<effect::StopSwitch>()));
+  EXPECT_FALSE(has(kinds, kWriteJournal));
+  EXPECT_EQ(machine.record().outcome, Outcome::kFailedUnchanged);
+}
+
+TEST(ActivationLimits, ADryActivationThatCannotStartSwitchesNothing) {
+  Activation machine = Activation::begin(spec_of(Goal::kDryActivate), 1);
+  const size_t run = effect::Any(effect::RunSwitch{kNew, {}, "", false}).index();
+  const auto kinds = drive(machine, std::nullopt, run);
+  EXPECT_EQ(std::count(kinds.begin(), kinds.end(), run), 1) << "it went back from what never was";
+  EXPECT_EQ(machine.record().outcome, Outcome::kFailedUnchanged);
+}
+
+}  // namespace
+}  // namespace flurry
