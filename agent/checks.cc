@@ -1,8 +1,8 @@
 #include "agent/checks.h"
 
-#include "core/wire/text.h"
 #include "core/sys/clock.h"
 #include "core/sys/subprocess.h"
+#include "core/wire/text.h"
 
 namespace flurry::agent {
 namespace {

@@ -29,8 +29,8 @@ Result<std::string> locate() {
     std::error_code error;
     if (fs::is_regular_file(place, error)) return place.string();
   }
-  return Error{ErrorKind::kInvalidInput,
-               "the agent binary is not there: " + places.front().string() + "; set FLURRY_AGENT to its path"};
+  return Error{ErrorKind::kInvalidInput, "the agent binary is not there: " + places.front().string() +
+                                             "; set FLURRY_AGENT to its path"};
 }
 
 std::string hex(const unsigned char* bytes, size_t count) {

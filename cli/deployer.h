@@ -10,7 +10,8 @@ namespace flurry {
 // something happens or is due, tells the reporter. Main thread only.
 class Deployer {
  public:
-  Deployer(const Fleet& fleet, Rollout& rollout, HostRunner& runner, Happenings& happenings, Reporter& reporter)
+  Deployer(const Fleet& fleet, Rollout& rollout, HostRunner& runner, Happenings& happenings,
+           Reporter& reporter)
       : fleet_(fleet), rollout_(rollout), runner_(runner), happenings_(happenings), reporter_(reporter) {}
 
   // Returns when every host has its outcome, or the user has detached.

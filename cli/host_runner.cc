@@ -103,7 +103,8 @@ void HostRunner::evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted
   std::vector<size_t> hosts;
   for (const auto& [host, id] : wanted) hosts.push_back(host);
   const auto on_host = [&](size_t host, Result<eval::SystemDerivation> system) {
-    const auto it = std::find_if(wanted.begin(), wanted.end(), [host](const auto& w) { return w.first == host; });
+    const auto it =
+        std::find_if(wanted.begin(), wanted.end(), [host](const auto& w) { return w.first == host; });
     if (system)
       parts_.happenings.push(ActionEnded{it->second, ActionValue(BuiltSystem{system->drv, system->out})});
     else
@@ -119,7 +120,8 @@ Result<ActionValue> HostRunner::build(size_t host, const BuiltSystem& system, st
   const auto on_log = [&](std::string_view line) {
     parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
   };
-  const auto built = hosts_[host].builder->build({system.drv, system.out}, on_log, sys::now() + kBuildTimeout, stop);
+  const auto built =
+      hosts_[host].builder->build({system.drv, system.out}, on_log, sys::now() + kBuildTimeout, stop);
   build_slots_.release();
   if (!built) return built.error();
   return ActionValue{};
@@ -132,8 +134,8 @@ Result<ActionValue> HostRunner::copy(size_t host, const StorePath& path) {
   const auto on_progress = [&](const copy::CopyProgress& p) {
     parts_.happenings.push(HostCopying{host, {p.bytes_total, p.bytes_sent, p.paths_total, p.paths_done}});
   };
-  RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"), parts_.options.deployment,
-                                     path, *store, on_progress));
+  RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"),
+                                     parts_.options.deployment, path, *store, on_progress));
   return ActionValue{};
 }
 

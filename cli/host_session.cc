@@ -18,7 +18,8 @@ constexpr std::string_view kNoAgentMark = "flurry: no agent on ";
 constexpr Millis kExitWait{5000};
 
 Target target_of(const HostConfig& host) {
-  return {host.name, host.target_hosts, host.target_port, host.target_user, host.identity_file, host.ssh_options};
+  return {host.name,        host.target_hosts,  host.target_port,
+          host.target_user, host.identity_file, host.ssh_options};
 }
 
 std::string last_line(std::string_view text) {
@@ -39,14 +40,17 @@ Result<bool> wait_for_first_byte(int fd, TimePoint deadline) {
   }
 }
 
-Error explain_exit(const RemoteExit& exit, const std::string& peer, const std::vector<std::string>& escalation) {
+Error explain_exit(const RemoteExit& exit, const std::string& peer,
+                   const std::vector<std::string>& escalation) {
   const std::string said = last_line(exit.standard_error);
   const std::string escalate = escalation.empty() ? "" : escalation.front();
   const bool is_escalation = !escalate.empty() && said.find(escalate) != std::string::npos;
   if (is_escalation)
-    return {ErrorKind::kRefused, peer + ": becoming root failed: " + said + "; allow this user to run commands by " +
-                                     escalate + " without a password, or set privilegeEscalationCommand"};
-  return {ErrorKind::kFailed, peer + ": the agent did not start (exit code " + std::to_string(exit.exit_code) +
+    return {ErrorKind::kRefused, peer + ": becoming root failed: " + said +
+                                     "; allow this user to run commands by " + escalate +
+                                     " without a password, or set privilegeEscalationCommand"};
+  return {ErrorKind::kFailed, peer + ": the agent did not start (exit code " +
+                                  std::to_string(exit.exit_code) +
                                   "): " + (said.empty() ? "it said nothing" : said)};
 }
 
@@ -61,7 +65,8 @@ Result<std::unique_ptr<HostSession>> HostSession::open(Transport& transport, con
   RETURN_IF_ERROR(session->upload_agent(deadline));
   ASSIGN_OR_RETURN(const bool reached_now, session->reach_agent(deadline));
   if (!reached_now)
-    return Error{ErrorKind::kFailed, session->connection_->peer() + ": the agent is gone right after it was sent"};
+    return Error{ErrorKind::kFailed,
+                 session->connection_->peer() + ": the agent is gone right after it was sent"};
   return session;
 }
 
@@ -115,7 +120,8 @@ Result<void> HostSession::upload_agent(TimePoint deadline) {
   const Error error = explain_exit(exit, connection_->peer(), host_.privilege_escalation_command);
   const bool is_full = exit.standard_error.find("No space left") != std::string::npos;
   if (is_full)
-    return Error{ErrorKind::kNoSpace, connection_->peer() + ": no space for the agent (20 MB below /var/lib/flurry): " +
+    return Error{ErrorKind::kNoSpace, connection_->peer() +
+                                          ": no space for the agent (20 MB below /var/lib/flurry): " +
                                           last_line(exit.standard_error)};
   return error.with_context("bring the agent along");
 }

@@ -15,13 +15,19 @@ constexpr size_t kHappeningsMax = 4096;
 
 int dispatch(Context& context) {
   switch (context.options.verb) {
-    case Verb::kDeploy: return run_deploy(context);
-    case Verb::kHosts: return run_hosts(context);
-    case Verb::kStatus: return run_status(context);
-    case Verb::kRollback: return run_rollback(context);
-    case Verb::kCheck: return run_check(context);
+    case Verb::kDeploy:
+      return run_deploy(context);
+    case Verb::kHosts:
+      return run_hosts(context);
+    case Verb::kStatus:
+      return run_status(context);
+    case Verb::kRollback:
+      return run_rollback(context);
+    case Verb::kCheck:
+      return run_check(context);
     case Verb::kHelp:
-    case Verb::kVersion: break;
+    case Verb::kVersion:
+      break;
   }
   return 1;
 }

@@ -36,7 +36,7 @@ struct Options {
   std::vector<std::pair<std::string, std::string>> nix_options;
   std::optional<FleetSchema> schema;
   std::optional<unsigned long long> to_generation;  // rollback --to
-  std::string help;  // what --help or a bare `flurry` prints; for Verb::kHelp
+  std::string help;                                 // what --help or a bare `flurry` prints; for Verb::kHelp
 };
 
 // Parses argv. kInvalidInput: the message says what is wrong, the nearest right spelling, and where

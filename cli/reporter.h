@@ -32,7 +32,7 @@ struct CopyState {
 struct HostListing {
   std::string host;
   std::vector<std::string> addresses;
-  std::string user;               // empty: as ssh has it
+  std::string user;  // empty: as ssh has it
   std::optional<uint16_t> port;
   std::vector<std::string> tags;
 };
@@ -49,8 +49,8 @@ struct StatusReport {
   std::string error;  // why it could not be asked; empty: the rest is set
   SystemState state;
   std::string booted;
-  std::string desired;       // out path that the flake says; empty: not evaluated
-  std::string desired_error; // why the flake could not tell
+  std::string desired;        // out path that the flake says; empty: not evaluated
+  std::string desired_error;  // why the flake could not tell
   bool reboot_needed = false;
   std::string system_running;  // "running", "degraded"
   std::string agent_version;

@@ -24,9 +24,9 @@ struct Target {
 };
 
 struct RemoteExit {
-  int exit_code = -1;           // -1 when ended by a signal or when the connection died
-  std::string signal;           // "KILL", or empty
-  std::string standard_error;   // the last 64 KiB
+  int exit_code = -1;          // -1 when ended by a signal or when the connection died
+  std::string signal;          // "KILL", or empty
+  std::string standard_error;  // the last 64 KiB
 };
 
 // A command that runs on the host. Destroying it closes its channel.
@@ -49,8 +49,7 @@ class Connection {
   virtual ~Connection() = default;
 
   // Starts `command` by the remote user's shell. Returns when the server accepted it.
-  virtual Result<std::unique_ptr<RemoteProcess>> exec(const std::string& command,
-                                                      TimePoint deadline) = 0;
+  virtual Result<std::unique_ptr<RemoteProcess>> exec(const std::string& command, TimePoint deadline) = 0;
 
   // "root@203.0.113.10:22", for messages.
   virtual std::string peer() const = 0;

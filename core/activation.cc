@@ -20,12 +20,6 @@ constexpr Millis kEffectMax{300'000};
 constexpr size_t kOutputMax = 16 << 10;
 constexpr size_t kReasonMax = 4 << 10;
 
-std::string joined(const std::vector<std::string>& lines) {
-  std::string out;
-  for (const auto& line : lines) out += (out.empty() ? "" : "; ") + line;
-  return out;
-}
-
 std::string tail(std::string text, size_t max) {
   if (text.size() > max) text.erase(0, text.size() - max);
   return text;
@@ -330,29 +324,6 @@ void Activation::on_switch_exit(const SwitchExit& exit) {
   fail("switch-to-configuration " + code);
 }
 
-void Activation::on_check(const EffectEnded& ended) {
-  if (ended.id == units_read_) {
-    units_read_ = 0;
-    const auto* state = ended.result ? std::get_if<SystemState>(&*ended.result) : nullptr;
-    // A host whose units cannot be read is not healthy; the name stands for the complaint.
-    gate_->observe_failed_units(
-        state ? state->failed_units
-              : std::vector<std::string>{"(unreadable: " + ended.result.error().message + ")"},
-        now_);
-    return;
-  }
-  const auto it = std::find_if(running_checks_.begin(), running_checks_.end(),
-                               [&](const auto& check) { return check.first == ended.id; });
-  if (it == running_checks_.end()) return;
-  const size_t index = it->second;
-  running_checks_.erase(it);
-  const auto* check = ended.result ? std::get_if<CheckResult>(&*ended.result) : nullptr;
-  if (check)
-    gate_->observe_check(index, check->passed, check->message, now_);
-  else
-    gate_->observe_check(index, false, ended.result.error().message, now_);
-}
-
 void Activation::on_time() {
   if (requested_rollback_ && (step_ == Step::kCheck || step_ == Step::kAwait))
     return fail(*std::exchange(requested_rollback_, std::nullopt), true);
@@ -386,33 +357,6 @@ void Activation::on_time() {
 void Activation::on_overdue() {
   waiting_for_ = 0;
   on_error({ErrorKind::kTimedOut, "no answer within " + std::to_string(kEffectMax.count() / 1000) + " s"});
-}
-
-void Activation::pump_checks() {
-  for (const size_t index : gate_->take_due(now_)) {
-    running_checks_.emplace_back(next_id_, index);
-    out_.push_back({next_id_++, effect::RunCheck{index}});
-  }
-  if (gate_->take_units_due(now_)) {
-    units_read_ = next_id_;
-    out_.push_back({next_id_++, effect::ReadState{}});
-  }
-  switch (gate_->verdict(now_)) {
-    case HealthGate::Verdict::kPending:
-      return;
-    case HealthGate::Verdict::kFailed:
-      return fail("not healthy: " + joined(gate_->complaints()));
-    case HealthGate::Verdict::kHealthy:
-      for (const auto& warning : gate_->warnings()) record_.output += "\nwarning: " + warning;
-      return confirm_or_commit();
-  }
-}
-
-void Activation::confirm_or_commit() {
-  running_checks_.clear();
-  units_read_ = 0;
-  if (!record_.spec.magic_rollback) return start_commit();
-  enter_write(Step::kWriteAwaiting, Phase::kAwaitingConfirmation, now_ + record_.spec.confirm_timeout);
 }
 
 // From here on the way is forward: a recovery in these phases commits again.

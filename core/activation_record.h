@@ -32,9 +32,9 @@ std::string_view to_string(Phase phase);
 
 // What runs on a host, as its own kernel and file system say it.
 struct SystemState {
-  std::optional<StorePath> running;      // /run/current-system
-  std::optional<StorePath> profile;      // what the profile's newest generation names
-  std::optional<uint64_t> generation;    // that generation's number
+  std::optional<StorePath> running;    // /run/current-system
+  std::optional<StorePath> profile;    // what the profile's newest generation names
+  std::optional<uint64_t> generation;  // that generation's number
   std::string boot_id;
   std::vector<std::string> failed_units;
 };
@@ -62,11 +62,11 @@ struct ActivationSpec {
 struct ActivationRecord {
   ActivationSpec spec;
   Phase phase = Phase::kPrepared;
-  SystemState before;          // at the start: the recorded path, generation, boot id, failed units
-  TimePoint deadline;          // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
-  std::string reason;          // why it failed or went back, empty while all is well
-  std::string output;          // the last of what the switch printed; at most 16 KiB
-  bool holder_stopped = false; // the process that drove it ended in good order
+  SystemState before;           // at the start: the recorded path, generation, boot id, failed units
+  TimePoint deadline;           // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
+  std::string reason;           // why it failed or went back, empty while all is well
+  std::string output;           // the last of what the switch printed; at most 16 KiB
+  bool holder_stopped = false;  // the process that drove it ended in good order
   std::optional<Outcome> outcome;
   long long started_unix_ms = 0;
   long long ended_unix_ms = 0;

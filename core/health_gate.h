@@ -57,7 +57,7 @@ class HealthGate {
   TimePoint units_next_;
   bool units_running_ = false;
   bool units_observed_ = false;
-  std::vector<std::string> units_failed_;      // those that count
+  std::vector<std::string> units_failed_;  // those that count
   std::optional<TimePoint> healthy_since_;
 };
 

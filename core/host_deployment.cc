@@ -19,14 +19,20 @@ constexpr long long kSkewMax = 24LL * 3600 * 1000;
 Stage stage_of(Phase phase) {
   switch (phase) {
     case Phase::kPrepared:
-    case Phase::kSwitching: return Stage::kActivate;
-    case Phase::kChecking: return Stage::kCheck;
-    case Phase::kAwaitingConfirmation: return Stage::kConfirm;
+    case Phase::kSwitching:
+      return Stage::kActivate;
+    case Phase::kChecking:
+      return Stage::kCheck;
+    case Phase::kAwaitingConfirmation:
+      return Stage::kConfirm;
     case Phase::kConfirmed:
     case Phase::kProfileSet:
-    case Phase::kCommitted: return Stage::kCommit;
-    case Phase::kRollingBack: return Stage::kRollBack;
-    case Phase::kEnded: return Stage::kEnded;
+    case Phase::kCommitted:
+      return Stage::kCommit;
+    case Phase::kRollingBack:
+      return Stage::kRollBack;
+    case Phase::kEnded:
+      return Stage::kEnded;
   }
   return Stage::kActivate;
 }
@@ -35,17 +41,28 @@ Stage stage_of(Phase phase) {
 
 std::string_view to_string(Stage stage) {
   switch (stage) {
-    case Stage::kPreflight: return "preflight";
-    case Stage::kEvaluate: return "evaluate";
-    case Stage::kBuild: return "build";
-    case Stage::kCopy: return "copy";
-    case Stage::kWaiting: return "waiting";
-    case Stage::kActivate: return "activate";
-    case Stage::kCheck: return "check";
-    case Stage::kConfirm: return "confirm";
-    case Stage::kCommit: return "commit";
-    case Stage::kRollBack: return "roll-back";
-    case Stage::kEnded: return "ended";
+    case Stage::kPreflight:
+      return "preflight";
+    case Stage::kEvaluate:
+      return "evaluate";
+    case Stage::kBuild:
+      return "build";
+    case Stage::kCopy:
+      return "copy";
+    case Stage::kWaiting:
+      return "waiting";
+    case Stage::kActivate:
+      return "activate";
+    case Stage::kCheck:
+      return "check";
+    case Stage::kConfirm:
+      return "confirm";
+    case Stage::kCommit:
+      return "commit";
+    case Stage::kRollBack:
+      return "roll-back";
+    case Stage::kEnded:
+      return "ended";
   }
   return "?";
 }
@@ -76,20 +93,30 @@ std::vector<action::Any> HostDeployment::next(TimePoint now, bool may_proceed) {
 
 std::vector<action::Any> HostDeployment::start(TimePoint now) {
   switch (std::exchange(next_, next_ == Next::kProceed || next_ == Next::kWait ? next_ : Next::kIdle)) {
-    case Next::kPrepare: return prepare();
-    case Next::kBuild: stage_ = Stage::kBuild; return {action::Build{*system_}};
-    case Next::kCopy: stage_ = Stage::kCopy; return {action::Copy{system_->out}};
+    case Next::kPrepare:
+      return prepare();
+    case Next::kBuild:
+      stage_ = Stage::kBuild;
+      return {action::Build{*system_}};
+    case Next::kCopy:
+      stage_ = Stage::kCopy;
+      return {action::Copy{system_->out}};
     case Next::kBegin:
       begun_ = true;
       stage_ = Stage::kActivate;
-      give_up_ = now + host_.activation_timeout + host_.health.deadline + spec().confirm_timeout + kReturnMargin;
+      give_up_ =
+          now + host_.activation_timeout + host_.health.deadline + spec().confirm_timeout + kReturnMargin;
       return {action::Begin{spec()}};
-    case Next::kObserve: return {action::Observe{seen_}};
-    case Next::kReattach: return {action::Reattach{}};
-    case Next::kConfirm: return {action::Confirm{ticket_.nonce}};
+    case Next::kObserve:
+      return {action::Observe{seen_}};
+    case Next::kReattach:
+      return {action::Reattach{}};
+    case Next::kConfirm:
+      return {action::Confirm{ticket_.nonce}};
     case Next::kProceed:
     case Next::kWait:
-    case Next::kIdle: return {};
+    case Next::kIdle:
+      return {};
   }
   return {};
 }
@@ -130,8 +157,10 @@ void HostDeployment::on_ended(TimePoint now, const action::Any& what, const Resu
 
 void HostDeployment::on_connected(const Result<ActionValue>& result) {
   if (!result) {
-    const bool offline = result.error().kind == ErrorKind::kUnreachable || result.error().kind == ErrorKind::kTimedOut;
-    if (offline && host_.allow_offline) return end(Outcome::kSkipped, Stage::kPreflight, result.error().message);
+    const bool offline =
+        result.error().kind == ErrorKind::kUnreachable || result.error().kind == ErrorKind::kTimedOut;
+    if (offline && host_.allow_offline)
+      return end(Outcome::kSkipped, Stage::kPreflight, result.error().message);
     return fail(Stage::kPreflight, result.error().message);
   }
   facts_ = *std::get_if<HostFacts>(&*result);
@@ -140,7 +169,8 @@ void HostDeployment::on_connected(const Result<ActionValue>& result) {
                                        "; wait for its end or look with flurry status");
   if (std::llabs(facts_->clock_skew_ms) > kSkewMax)
     return fail(Stage::kPreflight, "the host's clock is off by " +
-                                       std::to_string(facts_->clock_skew_ms / 1000) + " s; set it and try again");
+                                       std::to_string(facts_->clock_skew_ms / 1000) +
+                                       " s; set it and try again");
   if (stage_ == Stage::kPreflight && !system_) stage_ = Stage::kEvaluate;
   settle_unchanged();
 }
@@ -175,8 +205,10 @@ void HostDeployment::on_view(TimePoint now, const AgentView& view) {
   lost_.clear();
   if (!view.known) {
     if (phase_ == Phase::kPrepared && seen_ == 0)
-      return fail(Stage::kActivate, "the agent never received the deployment: the connection was lost before");
-    return end(Outcome::kUnknown, stage_, "the agent has no record of the deployment any more; look at the host");
+      return fail(Stage::kActivate,
+                  "the agent never received the deployment: the connection was lost before");
+    return end(Outcome::kUnknown, stage_,
+               "the agent has no record of the deployment any more; look at the host");
   }
   seen_ = view.revision;
   if (view.phase == Phase::kRollingBack && phase_ != Phase::kRollingBack)

@@ -17,7 +17,17 @@ namespace flurry {
 
 // Where a host is on its way; what people see beside its name.
 enum class Stage {
-  kPreflight, kEvaluate, kBuild, kCopy, kWaiting, kActivate, kCheck, kConfirm, kCommit, kRollBack, kEnded,
+  kPreflight,
+  kEvaluate,
+  kBuild,
+  kCopy,
+  kWaiting,
+  kActivate,
+  kCheck,
+  kConfirm,
+  kCommit,
+  kRollBack,
+  kEnded,
 };
 
 // "roll-back"
@@ -26,8 +36,8 @@ std::string_view to_string(Stage stage);
 // What a host's agent says of it.
 struct HostFacts {
   SystemState state;
-  std::string system;               // "x86_64-linux"
-  long long clock_skew_ms = 0;      // its wall clock minus ours
+  std::string system;                  // "x86_64-linux"
+  long long clock_skew_ms = 0;         // its wall clock minus ours
   std::optional<std::string> held_by;  // "01J… of alice@laptop (checking)"; none: free
 };
 
@@ -44,21 +54,31 @@ struct AgentView {
   std::optional<Outcome> outcome;
   std::string reason;
   std::string output;
-  Millis remaining{0};              // of the present phase
+  Millis remaining{0};  // of the present phase
   std::vector<std::string> health;
 };
 
 // What the controller does for one host. Each ends, by its deadline at the latest, with one ActionEnded.
 namespace action {
 
-struct Connect {};                      // dial, bring the agent along, inspect -> HostFacts
-struct Evaluate {};                     // -> BuiltSystem (not built yet)
-struct Build { BuiltSystem system; };
-struct Copy { StorePath path; };
-struct Begin { ActivationSpec spec; };  // over the connection that is there
-struct Observe { uint64_t seen; };      // likewise, a long poll -> AgentView
-struct Reattach {};                     // over a new connection, which replaces it -> AgentView
-struct Confirm { std::string nonce; };  // likewise, with the nonce -> AgentView
+struct Connect {};   // dial, bring the agent along, inspect -> HostFacts
+struct Evaluate {};  // -> BuiltSystem (not built yet)
+struct Build {
+  BuiltSystem system;
+};
+struct Copy {
+  StorePath path;
+};
+struct Begin {
+  ActivationSpec spec;
+};  // over the connection that is there
+struct Observe {
+  uint64_t seen;
+};                   // likewise, a long poll -> AgentView
+struct Reattach {};  // over a new connection, which replaces it -> AgentView
+struct Confirm {
+  std::string nonce;
+};  // likewise, with the nonce -> AgentView
 
 using Any = std::variant<Connect, Evaluate, Build, Copy, Begin, Observe, Reattach, Confirm>;
 
@@ -68,7 +88,7 @@ using ActionValue = std::variant<std::monostate, HostFacts, BuiltSystem, AgentVi
 
 struct HostResult {
   Outcome outcome = Outcome::kUnknown;
-  Stage stage = Stage::kPreflight;   // where it failed; kEnded where nothing did
+  Stage stage = Stage::kPreflight;  // where it failed; kEnded where nothing did
   std::string reason;
   std::string output;
   std::string from_path;
@@ -81,9 +101,9 @@ struct DeploymentOptions {
   std::string who;
   std::string revision;
   Goal goal = Goal::kSwitch;
-  bool magic_rollback = true;       // of the command line; the host's setting can only turn it off too
+  bool magic_rollback = true;  // of the command line; the host's setting can only turn it off too
   bool allow_no_rollback = false;
-  std::optional<Millis> confirm_timeout;      // over the host's setting
+  std::optional<Millis> confirm_timeout;  // over the host's setting
 };
 
 // What is one host's own in a deployment.
@@ -143,13 +163,13 @@ class HostDeployment {
   Stage forward_stage_ = Stage::kActivate;  // where it was before it went back
   Next next_ = Next::kPrepare;
   bool proceeded_ = false;
-  bool begun_ = false;           // Begin may have reached the agent
+  bool begun_ = false;  // Begin may have reached the agent
   std::optional<HostFacts> facts_;
   std::optional<BuiltSystem> system_;
   uint64_t seen_ = 0;
   Phase phase_ = Phase::kPrepared;
-  std::string lost_;             // why the connection is gone, empty while it is there
-  TimePoint give_up_{};          // after this an unreachable host is unknown
+  std::string lost_;     // why the connection is gone, empty while it is there
+  TimePoint give_up_{};  // after this an unreachable host is unknown
   std::optional<TimePoint> wake_;
   std::optional<HostResult> result_;
 };

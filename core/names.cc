@@ -12,14 +12,11 @@ constexpr size_t kHashLength = 32;
 constexpr size_t kStoreNameMax = 211;
 constexpr size_t kUlidLength = 26;
 
-bool is_alnum(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+bool is_alnum(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 bool all_of(std::string_view text, std::string_view extra) {
-  return std::all_of(text.begin(), text.end(), [extra](char c) {
-    return is_alnum(c) || extra.find(c) != std::string_view::npos;
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [extra](char c) { return is_alnum(c) || extra.find(c) != std::string_view::npos; });
 }
 
 bool all_in(std::string_view text, std::string_view alphabet) {

@@ -9,14 +9,14 @@ namespace flurry {
 
 // What a caller can do about a failure. Chosen by the next step, not by the cause.
 enum class ErrorKind {
-  kInvalidInput,     // the user's configuration, options or a hostile byte: fix the input
-  kUnreachable,      // no connection to the host: try again later or elsewhere
-  kRefused,          // the other side answered and said no: host key, login, another deployment
-  kTimedOut,         // a deadline passed
-  kFailed,           // the operation ran and failed
-  kNoSpace,          // not enough room on the host
-  kUnsupported,      // known, and not possible here
-  kCancelled,        // the user stopped it
+  kInvalidInput,  // the user's configuration, options or a hostile byte: fix the input
+  kUnreachable,   // no connection to the host: try again later or elsewhere
+  kRefused,       // the other side answered and said no: host key, login, another deployment
+  kTimedOut,      // a deadline passed
+  kFailed,        // the operation ran and failed
+  kNoSpace,       // not enough room on the host
+  kUnsupported,   // known, and not possible here
+  kCancelled,     // the user stopped it
 };
 
 // An expected failure. `message` is a sentence for a person; layers prepend their context
@@ -70,13 +70,12 @@ class [[nodiscard]] Result<void> {
 // Early returns for Result; the only macros besides FLURRY_CHECK.
 #define FLURRY_CONCAT_INNER(a, b) a##b
 #define FLURRY_CONCAT(a, b) FLURRY_CONCAT_INNER(a, b)
-#define RETURN_IF_ERROR(expression)                                     \
-  do {                                                                  \
-    if (auto flurry_result = (expression); !flurry_result.has_value())  \
-      return flurry_result.error();                                     \
+#define RETURN_IF_ERROR(expression)                                                                  \
+  do {                                                                                               \
+    if (auto flurry_result = (expression); !flurry_result.has_value()) return flurry_result.error(); \
   } while (false)
-#define ASSIGN_OR_RETURN(declaration, expression)                              \
-  auto FLURRY_CONCAT(flurry_result_, __LINE__) = (expression);                 \
-  if (!FLURRY_CONCAT(flurry_result_, __LINE__).has_value())                    \
-    return FLURRY_CONCAT(flurry_result_, __LINE__).error();                    \
+#define ASSIGN_OR_RETURN(declaration, expression)              \
+  auto FLURRY_CONCAT(flurry_result_, __LINE__) = (expression); \
+  if (!FLURRY_CONCAT(flurry_result_, __LINE__).has_value())    \
+    return FLURRY_CONCAT(flurry_result_, __LINE__).error();    \
   declaration = *std::move(FLURRY_CONCAT(flurry_result_, __LINE__))

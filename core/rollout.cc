@@ -10,13 +10,17 @@ int exit_code(const HostResult& result) {
   switch (result.outcome) {
     case Outcome::kUnchanged:
     case Outcome::kSucceeded:
-    case Outcome::kStaged: return 0;
+    case Outcome::kStaged:
+      return 0;
     case Outcome::kFailedUnchanged:
       return result.stage == Stage::kEvaluate || result.stage == Stage::kBuild ? 2 : 3;
-    case Outcome::kRolledBack: return 4;
+    case Outcome::kRolledBack:
+      return 4;
     case Outcome::kRollbackFailed:
-    case Outcome::kUnknown: return 5;
-    case Outcome::kSkipped: return 6;
+    case Outcome::kUnknown:
+      return 5;
+    case Outcome::kSkipped:
+      return 6;
   }
   return 5;
 }
@@ -112,7 +116,8 @@ std::optional<TimePoint> Rollout::next_wakeup() const {
 }
 
 bool Rollout::is_finished() const {
-  return std::all_of(machines_.begin(), machines_.end(), [](const auto& machine) { return machine.is_ended(); });
+  return std::all_of(machines_.begin(), machines_.end(),
+                     [](const auto& machine) { return machine.is_ended(); });
 }
 
 }  // namespace flurry

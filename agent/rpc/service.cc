@@ -97,7 +97,8 @@ grpc::Status AgentService::RollBack(grpc::ServerContext*, const v1::RollBackRequ
                                     v1::RollBackReply*) {
   const auto id = DeploymentId::parse(request->deployment());
   if (!id) return status_of(id.error());
-  const auto asked = executor_.roll_back(*id, request->nonce(), wire::clean_text(request->reason(), kMessageMax));
+  const auto asked =
+      executor_.roll_back(*id, request->nonce(), wire::clean_text(request->reason(), kMessageMax));
   return asked ? grpc::Status::OK : status_of(asked.error());
 }
 

@@ -26,13 +26,20 @@ Error to_error(const grpc::Status& status) {
   const std::string text = status.error_message();
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-    case grpc::StatusCode::CANCELLED: return {ErrorKind::kUnreachable, "the connection to the agent was lost: " + text};
-    case grpc::StatusCode::DEADLINE_EXCEEDED: return {ErrorKind::kTimedOut, "the agent did not answer in time"};
-    case grpc::StatusCode::INVALID_ARGUMENT: return {ErrorKind::kInvalidInput, text};
-    case grpc::StatusCode::UNIMPLEMENTED: return {ErrorKind::kUnsupported, text};
-    case grpc::StatusCode::RESOURCE_EXHAUSTED: return {ErrorKind::kNoSpace, text};
-    case grpc::StatusCode::FAILED_PRECONDITION: return {ErrorKind::kRefused, text};
-    default: return {ErrorKind::kFailed, text};
+    case grpc::StatusCode::CANCELLED:
+      return {ErrorKind::kUnreachable, "the connection to the agent was lost: " + text};
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return {ErrorKind::kTimedOut, "the agent did not answer in time"};
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      return {ErrorKind::kInvalidInput, text};
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return {ErrorKind::kUnsupported, text};
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return {ErrorKind::kNoSpace, text};
+    case grpc::StatusCode::FAILED_PRECONDITION:
+      return {ErrorKind::kRefused, text};
+    default:
+      return {ErrorKind::kFailed, text};
   }
 }
 
@@ -125,11 +132,13 @@ Result<std::unique_ptr<AgentClient>> AgentClient::connect(sys::Fd stream, TimePo
 
   v1::HelloRequest request;
   request.set_protocol(kProtocol);
-  ASSIGN_OR_RETURN(const v1::HelloReply reply, client->channel_->call(&v1::Agent::Stub::Hello, request, deadline));
+  ASSIGN_OR_RETURN(const v1::HelloReply reply,
+                   client->channel_->call(&v1::Agent::Stub::Hello, request, deadline));
   if (reply.protocol() != kProtocol)
     return Error{ErrorKind::kUnsupported, "the host's agent " + reply.version() + " speaks protocol " +
                                               std::to_string(reply.protocol()) + ", this flurry speaks " +
-                                              std::to_string(kProtocol) + "; use the flurry that deployed last"};
+                                              std::to_string(kProtocol) +
+                                              "; use the flurry that deployed last"};
   client->version_ = reply.version();
   return client;
 }
@@ -138,7 +147,8 @@ Result<Inspection> AgentClient::inspect(bool with_generations, TimePoint deadlin
   v1::InspectRequest request;
   request.set_profile_path("/nix/var/nix/profiles/system");
   request.set_generations(with_generations);
-  ASSIGN_OR_RETURN(const v1::InspectReply reply, channel_->call(&v1::Agent::Stub::Inspect, request, deadline));
+  ASSIGN_OR_RETURN(const v1::InspectReply reply,
+                   channel_->call(&v1::Agent::Stub::Inspect, request, deadline));
   return to_inspection(reply);
 }
 

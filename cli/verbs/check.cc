@@ -19,7 +19,8 @@ int run_check(Context& context) {
   if (!agent) return fail_run(context, agent.error());
 
   const auto answers = ask_hosts<Answer>(
-      context, *fleet, *agent, kSessionTimeout, [&](size_t host, Result<std::unique_ptr<HostSession>> session) -> Answer {
+      context, *fleet, *agent, kSessionTimeout,
+      [&](size_t host, Result<std::unique_ptr<HostSession>> session) -> Answer {
         if (!session) return session.error();
         return (*session)->agent().check(fleet->hosts[host].health, sys::now() + kCheckTimeout);
       });
@@ -35,7 +36,8 @@ int run_check(Context& context) {
       context.reporter.checked({name, "reachable", false, true, answer.error().message});
       continue;
     }
-    if (answer->empty()) context.reporter.checked({name, "reachable", true, true, "no health checks are configured"});
+    if (answer->empty())
+      context.reporter.checked({name, "reachable", true, true, "no health checks are configured"});
     for (CheckReport report : *answer) {
       report.host = name;
       is_unhealthy |= report.required && !report.passed;

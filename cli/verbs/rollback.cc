@@ -22,10 +22,11 @@ Result<StorePath> choose_target(const Inspection& inspection, std::optional<unsi
   }
   if (best) return best->path;
   std::string known;
-  for (const auto& generation : generations) known += (known.empty() ? "" : ", ") + std::to_string(generation.number);
-  return Error{ErrorKind::kInvalidInput,
-               (to ? "there is no generation " + std::to_string(*to) : std::string("there is no generation before this one")) +
-                   "; the host has: " + (known.empty() ? "none" : known)};
+  for (const auto& generation : generations)
+    known += (known.empty() ? "" : ", ") + std::to_string(generation.number);
+  return Error{ErrorKind::kInvalidInput, (to ? "there is no generation " + std::to_string(*to)
+                                             : std::string("there is no generation before this one")) +
+                                             "; the host has: " + (known.empty() ? "none" : known)};
 }
 
 }  // namespace
@@ -37,12 +38,14 @@ int run_rollback(Context& context) {
   if (!agent) return fail_run(context, agent.error());
 
   using Answer = Result<StorePath>;
-  const auto targets = ask_hosts<Answer>(
-      context, *fleet, *agent, kSessionTimeout, [&](size_t, Result<std::unique_ptr<HostSession>> session) -> Answer {
-        if (!session) return session.error();
-        ASSIGN_OR_RETURN(const Inspection inspection, (*session)->agent().inspect(true, sys::now() + kSessionTimeout));
-        return choose_target(inspection, context.options.to_generation);
-      });
+  const auto targets =
+      ask_hosts<Answer>(context, *fleet, *agent, kSessionTimeout,
+                        [&](size_t, Result<std::unique_ptr<HostSession>> session) -> Answer {
+                          if (!session) return session.error();
+                          ASSIGN_OR_RETURN(const Inspection inspection,
+                                           (*session)->agent().inspect(true, sys::now() + kSessionTimeout));
+                          return choose_target(inspection, context.options.to_generation);
+                        });
   if (!targets) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
 
   std::vector<std::optional<StorePath>> paths;
@@ -60,7 +63,8 @@ int run_rollback(Context& context) {
   }
   const std::string question =
       "Roll back " + std::to_string(fleet->hosts.size()) + " hosts: " + name_some(*fleet) + "?";
-  if (!agreed(context, question)) return fail_run(context, {ErrorKind::kCancelled, "not agreed to: nothing was done"});
+  if (!agreed(context, question))
+    return fail_run(context, {ErrorKind::kCancelled, "not agreed to: nothing was done"});
   return run_rollout(context, *fleet, Goal::kSwitch, std::move(paths));
 }
 

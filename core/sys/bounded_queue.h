@@ -39,8 +39,7 @@ class BoundedQueue {
     } else {
       has_items_.wait(lock, ready);
     }
-    std::vector<T> taken(std::make_move_iterator(items_.begin()),
-                         std::make_move_iterator(items_.end()));
+    std::vector<T> taken(std::make_move_iterator(items_.begin()), std::make_move_iterator(items_.end()));
     items_.clear();
     has_room_.notify_all();
     return taken;

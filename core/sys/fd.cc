@@ -35,8 +35,8 @@ ssize_t write_without_sigpipe(int fd, std::string_view bytes) {
 }  // namespace
 
 Error errno_error(const std::string& what, int error_number) {
-  const ErrorKind kind = error_number == ENOSPC || error_number == EDQUOT ? ErrorKind::kNoSpace
-                                                                         : ErrorKind::kFailed;
+  const ErrorKind kind =
+      error_number == ENOSPC || error_number == EDQUOT ? ErrorKind::kNoSpace : ErrorKind::kFailed;
   return {kind, what + ": " + std::strerror(error_number)};
 }
 

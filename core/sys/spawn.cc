@@ -16,8 +16,8 @@ std::vector<std::string> merged_environment(const std::vector<std::string>& extr
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     const std::string_view key = text.substr(0, text.find('=') + 1);
-    const bool replaced = std::any_of(extra.begin(), extra.end(),
-                                      [key](const std::string& e) { return e.starts_with(key); });
+    const bool replaced =
+        std::any_of(extra.begin(), extra.end(), [key](const std::string& e) { return e.starts_with(key); });
     if (!replaced) merged.emplace_back(text);
   }
   return merged;

@@ -8,8 +8,8 @@
 namespace flurry::sys {
 
 struct SpawnRequest {
-  std::string program;            // looked up in PATH
-  std::vector<std::string> argv;  // argv[0] included
+  std::string program;                   // looked up in PATH
+  std::vector<std::string> argv;         // argv[0] included
   std::vector<std::string> environment;  // "NAME=value", added to or replacing ours
   int standard_input = -1;
   int standard_output = -1;

@@ -153,7 +153,8 @@ Result<CommandResult> run(const Command& command, TimePoint deadline) {
     conversation.turn(std::clamp<Millis>(deadline - now(), Millis(0), Millis(100)));
     // A grandchild may keep the pipe open after the program itself has ended.
     siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid) {
+    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        info.si_pid == pid) {
       conversation.turn(Millis(0));
       conversation.turn(Millis(0));
       if (conversation.is_open()) conversation.turn(kReapInterval);
@@ -163,8 +164,8 @@ Result<CommandResult> run(const Command& command, TimePoint deadline) {
   const auto ended = reap(pid, conversation.overflowed() ? now() : deadline, command.stop, result);
   conversation.finish(result);
   if (conversation.overflowed())
-    return Error{ErrorKind::kFailed, command.argv[0] + ": printed more than " +
-                                         std::to_string(command.output_limit) + " bytes"};
+    return Error{ErrorKind::kFailed,
+                 command.argv[0] + ": printed more than " + std::to_string(command.output_limit) + " bytes"};
   if (!ended) return ended.error().with_context(command.argv[0]);
   return result;
 }
@@ -172,8 +173,8 @@ Result<CommandResult> run(const Command& command, TimePoint deadline) {
 Result<std::string> run_checked(const Command& command, TimePoint deadline) {
   ASSIGN_OR_RETURN(auto result, run(command, deadline));
   if (result.exit_code == 0) return std::move(result.standard_output);
-  return Error{ErrorKind::kFailed, command.argv[0] + ": " + describe_exit(result) + ": " +
-                                       last_lines(result.standard_error)};
+  return Error{ErrorKind::kFailed,
+               command.argv[0] + ": " + describe_exit(result) + ": " + last_lines(result.standard_error)};
 }
 
 std::string describe_exit(const CommandResult& result) {

@@ -15,7 +15,7 @@ struct Command {
   std::vector<std::string> argv;         // argv[0] is looked up in PATH
   std::vector<std::string> environment;  // "NAME=value", added to or replacing ours
   std::string standard_input;
-  size_t output_limit = 64u << 20;       // of stdout; more is an error
+  size_t output_limit = 64u << 20;  // of stdout; more is an error
   // Called with each line of stderr as it comes, without its newline. May be empty.
   std::function<void(std::string_view)> on_stderr_line;
   // Ends the program as its deadline would; the result is then kCancelled. Default: never.
@@ -23,7 +23,7 @@ struct Command {
 };
 
 struct CommandResult {
-  int exit_code = -1;        // -1 when ended by a signal
+  int exit_code = -1;  // -1 when ended by a signal
   int signal = 0;
   std::string standard_output;
   std::string standard_error;  // the last 64 KiB

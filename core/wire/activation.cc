@@ -7,7 +7,6 @@
 namespace flurry::wire {
 namespace {
 
-
 constexpr size_t kTextMax = 256;
 constexpr size_t kReasonMax = 8 << 10;
 constexpr size_t kOutputMax = 24 << 10;

@@ -7,9 +7,7 @@
 namespace flurry {
 namespace {
 
-StorePath path(char c) {
-  return *StorePath::parse("/nix/store/" + std::string(32, c) + "-system");
-}
+StorePath path(char c) { return *StorePath::parse("/nix/store/" + std::string(32, c) + "-system"); }
 
 // Answers the rollout's actions as a well-behaved world would, with faults by name; keeps count.
 class World {
@@ -66,7 +64,8 @@ class World {
 
  private:
   static std::string name(const action::Any& what) {
-    constexpr const char* kNames[] = {"connect", "evaluate", "build", "copy", "begin", "observe", "reattach", "confirm"};
+    constexpr const char* kNames[] = {"connect", "evaluate", "build",    "copy",
+                                      "begin",   "observe",  "reattach", "confirm"};
     return kNames[what.index()];
   }
 
@@ -97,7 +96,8 @@ class World {
       return ActionValue(AgentView{.known = true, .revision = 2, .phase = Phase::kConfirmed});
     }
     if (confirmed_[host])
-      return ActionValue(AgentView{.known = true, .revision = 3, .phase = Phase::kEnded, .outcome = Outcome::kSucceeded});
+      return ActionValue(
+          AgentView{.known = true, .revision = 3, .phase = Phase::kEnded, .outcome = Outcome::kSucceeded});
     return ActionValue(AgentView{.known = true, .revision = 1, .phase = Phase::kAwaitingConfirmation});
   }
 
@@ -105,7 +105,8 @@ class World {
 };
 
 AgentView ended(Outcome outcome, std::string reason = "") {
-  return {.known = true, .revision = 9, .phase = Phase::kEnded, .outcome = outcome, .reason = std::move(reason)};
+  return {
+      .known = true, .revision = 9, .phase = Phase::kEnded, .outcome = outcome, .reason = std::move(reason)};
 }
 
 TEST(Rollout, TakesEveryHostFromPreflightToCommit) {
@@ -255,7 +256,8 @@ TEST(Rollout, StartsNothingNewAfterTheFirstInterruptAndFinishesWhatRuns) {
 TEST(Rollout, CallsWhatRunsUnknownAfterTheSecondInterrupt) {
   World world(1);
   for (int i = 0; i < 50; ++i)
-    world.views[0].push_back(ActionValue(AgentView{.known = true, .revision = 1, .phase = Phase::kSwitching}));
+    world.views[0].push_back(
+        ActionValue(AgentView{.known = true, .revision = 1, .phase = Phase::kSwitching}));
   world.interrupts[8] = 2;
   EXPECT_EQ(world.run()[0].outcome, Outcome::kUnknown);
 }
@@ -283,11 +285,17 @@ TEST(Rollout, GoesToAFixedSystemWithoutEvaluatingOrCopying) {
 }
 
 TEST(ExitCode, IsTheWorstOfItsHosts) {
-  const auto host = [](Outcome outcome, Stage stage = Stage::kEnded) { return HostResult{outcome, stage, {}, {}, {}, {}}; };
-  EXPECT_EQ(exit_code({host(Outcome::kSucceeded), host(Outcome::kStaged), host(Outcome::kUnchanged)}, false), 0);
+  const auto host = [](Outcome outcome, Stage stage = Stage::kEnded) {
+    return HostResult{outcome, stage, {}, {}, {}, {}};
+  };
+  EXPECT_EQ(exit_code({host(Outcome::kSucceeded), host(Outcome::kStaged), host(Outcome::kUnchanged)}, false),
+            0);
   EXPECT_EQ(exit_code({host(Outcome::kSkipped)}, false), 6);
   EXPECT_EQ(exit_code({host(Outcome::kSkipped), host(Outcome::kFailedUnchanged, Stage::kBuild)}, false), 2);
-  EXPECT_EQ(exit_code({host(Outcome::kFailedUnchanged, Stage::kBuild), host(Outcome::kFailedUnchanged, Stage::kCopy)}, false), 3);
+  EXPECT_EQ(exit_code({host(Outcome::kFailedUnchanged, Stage::kBuild),
+                       host(Outcome::kFailedUnchanged, Stage::kCopy)},
+                      false),
+            3);
   EXPECT_EQ(exit_code({host(Outcome::kFailedUnchanged, Stage::kCopy), host(Outcome::kRolledBack)}, false), 4);
   EXPECT_EQ(exit_code({host(Outcome::kRolledBack), host(Outcome::kUnknown)}, false), 5);
   EXPECT_EQ(exit_code({host(Outcome::kRollbackFailed)}, false), 5);
