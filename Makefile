@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PACKAGES := g++ cmake ninja-build make ccache pkg-config git ca-certificates \
   libssh2-1-dev libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev \
   libboost-dev libboost-program-options-dev libspdlog-dev libfmt-dev libgtest-dev nlohmann-json3-dev \
-  libssl-dev zlib1g-dev \
+  libssl-dev libzstd-dev zlib1g-dev \
   nix-bin busybox-static debootstrap debian-archive-keyring systemd-container dbus iproute2 procps util-linux \
   openssh-client openssh-server sudo python3 python3-pytest time
 LINT_PACKAGES := clang-format-14 clang-tidy-14
