@@ -1,5 +1,7 @@
 #include "eval/builder.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -10,17 +12,40 @@
 #include "eval/nix_command.h"
 
 namespace flurry::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kRootsName = "flurry-roots-";
+
+// A controller that was killed could not take its roots away, and they would hold closures for ever.
+void forget_roots_of_the_dead(const fs::path& parent) {
+  std::error_code error;
+  for (fs::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(kRootsName)) continue;
+    const std::string pid =
+        name.substr(kRootsName.size(), name.find('-', kRootsName.size()) - kRootsName.size());
+    const bool is_pid = !pid.empty() && pid.find_first_not_of("0123456789") == std::string::npos;
+    std::error_code ignored;
+    if (is_pid && !fs::exists("/proc/" + pid, ignored)) fs::remove_all(it->path(), ignored);
+  }
+}
+
+}  // namespace
 
 Builder::~Builder() {
   // Roots are symlinks here that the store points at; without them the next collection is free to go.
   std::error_code ignored;
-  if (!roots_.empty()) std::filesystem::remove_all(roots_, ignored);
+  if (!roots_.empty()) fs::remove_all(roots_, ignored);
 }
 
 Result<void> Builder::make_roots() {
   std::error_code error;
-  const auto parent = std::filesystem::temp_directory_path(error);
-  std::string path = (error ? std::string("/tmp") : parent.string()) + "/flurry-roots-XXXXXX";
+  const auto parent = fs::temp_directory_path(error);
+  const fs::path place = error ? fs::path("/tmp") : parent;
+  forget_roots_of_the_dead(place);
+  std::string path = place.string() + "/" + std::string(kRootsName) + std::to_string(::getpid()) + "-XXXXXX";
   if (::mkdtemp(path.data()) == nullptr) return sys::errno_error("make directory " + path, errno);
   roots_ = path;
   return {};

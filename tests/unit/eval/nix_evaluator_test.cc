@@ -1,6 +1,7 @@
 #include "eval/nix_evaluator.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -248,6 +249,27 @@ TEST_F(NixTest, ABuildKeepsItsDeadline) {
                   EXPECT_EQ(built.error().kind, ErrorKind::kTimedOut);
                 },
                 soon(), {});
+}
+
+TEST_F(NixTest, ABuildTakesAwayTheRootsOfControllersThatWereKilled) {
+  const auto place = std::filesystem::temp_directory_path();
+  // No process has this number: the kernel's greatest is 4194304.
+  const auto stale = place / "flurry-roots-99999999-test";
+  const auto alive = place / ("flurry-roots-" + std::to_string(::getpid()) + "-test");
+  for (const auto& folder : {stale, alive}) std::filesystem::create_directories(folder);
+  const auto fleet =
+      load(nix_->flake("nixosConfigurations.good = nixos (mk \"good\" \"echo x > $out\");"), nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  NixEvaluator(nix_->options())
+      .evaluate(*fleet, {0},
+                [&](size_t, Result<SystemDerivation> system) {
+                  ASSERT_TRUE(system) << system.error().message;
+                  EXPECT_TRUE(Builder(nix_->options()).build(*system, {}, soon(), {}));
+                },
+                soon(), {});
+  EXPECT_FALSE(std::filesystem::exists(stale));
+  EXPECT_TRUE(std::filesystem::exists(alive));
+  std::filesystem::remove_all(alive);
 }
 
 }  // namespace
