@@ -10,17 +10,19 @@ PACKAGES := g++ cmake ninja-build make ccache pkg-config git ca-certificates \
   nix-bin busybox-static debootstrap debian-archive-keyring systemd-container dbus iproute2 procps util-linux \
   openssh-client openssh-server sudo python3 python3-pytest time
 LINT_PACKAGES := clang-format-14 clang-tidy-14
+MODEL_PACKAGES := spin
+FUZZ_PACKAGES := clang-14 libclang-rt-14-dev
 
 JOBS ?= $(shell nproc)
 
 .PHONY: deps build demo test unit lab-test bench format style lint clean
 
 # Marked by the list of packages, so that it costs nothing the second time.
-DEPS_MARK := /var/lib/flurry-deps/$(shell echo '$(PACKAGES) $(LINT_PACKAGES)' | md5sum | cut -c1-16)
+DEPS_MARK := /var/lib/flurry-deps/$(shell echo '$(PACKAGES) $(LINT_PACKAGES) $(MODEL_PACKAGES) $(FUZZ_PACKAGES)' | md5sum | cut -c1-16)
 deps: $(DEPS_MARK)
 $(DEPS_MARK):
 	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES) $(LINT_PACKAGES)
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES) $(LINT_PACKAGES) $(MODEL_PACKAGES) $(FUZZ_PACKAGES)
 	mkdir -p $(@D) && touch $@
 
 build: deps

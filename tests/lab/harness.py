@@ -46,6 +46,7 @@ class Lab:
     """`lab up` at entry, `lab down` at exit. All methods take host names."""
 
     def __init__(self, name, hosts=1, trixie=0, bare=False, small=None):
+        name = os.environ.get("FLURRY_LAB_PREFIX", "") + name   # so that two checkouts can run side by side
         self.name, self.hosts = name, [f"h{n}" for n in range(1, hosts + 1)]
         self.names = Names(name)
         self._up = [str(hosts), "--trixie", str(trixie), *(["--bare"] if bare else [])]
