@@ -14,6 +14,13 @@ constexpr size_t kTextMax = 256;
 constexpr size_t kReasonMax = 8 << 10;
 constexpr size_t kOutputMax = 24 << 10;
 
+// A deployment has one line: its system where that is deployed, else the first of its profiles.
+const ProfileSpec& told_profile(const ActivationSpec& spec) {
+  const auto it = std::find_if(spec.profiles.begin(), spec.profiles.end(),
+                               [](const ProfileSpec& profile) { return profile.is_system(); });
+  return it == spec.profiles.end() ? spec.profiles.front() : *it;
+}
+
 }  // namespace
 
 std::string encode_record(const ActivationRecord& record) {
@@ -42,8 +49,10 @@ void to_proto(const Observation& in, v1::Observation& out) {
   for (const auto& line : in.health) out.add_health(wire::clean_text(line, kReasonMax));
   out.set_who(wire::clean_text(record.spec.who, kTextMax));
   out.set_flake_revision(wire::clean_text(record.spec.revision, kTextMax));
-  if (record.before.running) out.set_from_path(record.before.running->str());
-  out.set_to_path(record.spec.new_path.str());
+  const ProfileSpec& told = told_profile(record.spec);
+  const auto from = told.is_system() ? record.before.running : profile_state(record.before, told).path;
+  if (from) out.set_from_path(from->str());
+  out.set_to_path(told.new_path.str());
   out.set_goal(std::string(to_string(record.spec.goal)));
   out.set_started_unix_ms(record.started_unix_ms);
   out.set_ended_unix_ms(record.ended_unix_ms);

@@ -35,7 +35,7 @@ auto Executor::ask(Request request, Millis timeout) -> decltype(request.reply.ge
 }
 
 Result<void> Executor::begin(ActivationSpec spec) {
-  RETURN_IF_ERROR(system_.admit(spec));
+  ASSIGN_OR_RETURN(spec, system_.admit(std::move(spec)));
   return ask(Begin{std::move(spec), {}}, kReplyTimeout);
 }
 
@@ -94,7 +94,12 @@ Result<void> Executor::admit(const ActivationSpec& spec) {
 }
 
 Result<void> Executor::refuse_repeated(const ActivationRecord& record, const ActivationSpec& spec) const {
-  if (record.spec.nonce == spec.nonce && record.spec.new_path == spec.new_path) return {};
+  const auto is_same = [](const ProfileSpec& a, const ProfileSpec& b) {
+    return a.name == b.name && a.new_path == b.new_path;
+  };
+  if (record.spec.nonce == spec.nonce && std::equal(record.spec.profiles.begin(), record.spec.profiles.end(),
+                                                    spec.profiles.begin(), spec.profiles.end(), is_same))
+    return {};
   return Error{ErrorKind::kInvalidInput,
                "deployment " + spec.deployment.str() + " was begun by somebody else"};
 }

@@ -53,7 +53,7 @@ void forget_stale_incoming(const Paths& paths, std::chrono::system_clock::time_p
   for (const auto& link : entries(paths.gc_roots())) {
     const std::string name = link.filename().string();
     if (!name.ends_with(kIncoming) || !is_stale(link, now)) continue;
-    const auto id = DeploymentId::parse(name.substr(0, name.size() - kIncoming.size()));
+    const auto id = DeploymentId::parse(name.substr(0, name.find('-')));
     if (!id) continue;
     struct stat info {};
     const std::string active = paths.gc_roots() + "/" + id->str() + "-new";

@@ -38,7 +38,8 @@ Result<void> hold_closure(const std::string& state_dir, const DeploymentId& depl
   const std::string directory = roots + "/flurry";
   RETURN_IF_ERROR(make_directory(roots));
   RETURN_IF_ERROR(make_directory(directory));
-  const std::string link = directory + "/" + deployment.str() + "-incoming";
+  const std::string link =
+      directory + "/" + deployment.str() + "-" + std::string(top.hash_part()) + "-incoming";
   const std::string fresh = link + ".tmp" + std::to_string(::getpid());
   ::unlink(fresh.c_str());
   if (::symlink(top.str().c_str(), fresh.c_str()) != 0) return sys::errno_error("create " + fresh, errno);

@@ -8,6 +8,7 @@
 #include "agent/checks.h"
 #include "agent/file_io.h"
 #include "agent/housekeeping.h"
+#include "agent/profile.h"
 #include "agent/tools.h"
 #include "core/sys/clock.h"
 
@@ -16,10 +17,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Millis kNixEnvTimeout{60'000};
+constexpr const char* kSystemProfileLink = "/nix/var/nix/profiles/system";
 constexpr Millis kSystemctlTimeout{20'000};
 
-std::string root_link(const Paths& paths, const DeploymentId& id, const char* which) {
+std::string root_link(const Paths& paths, const DeploymentId& id, const std::string& which) {
   return paths.gc_roots() + "/" + id.str() + "-" + which;
 }
 
@@ -39,7 +40,7 @@ Result<EffectValue> value(Result<T> result) {
 Result<EffectValue> NixosSystem::perform(const effect::Any& what, const ActivationRecord& record,
                                          std::stop_token stop) {
   const ActivationSpec& spec = record.spec;
-  if (std::holds_alternative<effect::ReadState>(what)) return value(read_state(spec.profile_path));
+  if (std::holds_alternative<effect::ReadState>(what)) return value(read_state(spec.profiles));
   if (std::holds_alternative<effect::HoldRoots>(what)) return no_value(hold_roots(record));
   if (std::holds_alternative<effect::ReleaseRoots>(what)) {
     release_roots(record);
@@ -48,43 +49,69 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   if (std::holds_alternative<effect::ArmDeadman>(what)) return no_value(arm_deadman(spec.deployment));
   if (std::holds_alternative<effect::DisarmDeadman>(what)) return no_value(disarm_deadman(spec.deployment));
   if (const auto* run = std::get_if<effect::RunSwitch>(&what))
-    return value(run_switch(*run, std::move(stop)));
-  if (std::holds_alternative<effect::StopSwitch>(what)) return no_value(stop_switches(spec.deployment));
+    return value(run_switch(*run, spec.profiles.at(run->profile), std::move(stop)));
+  if (std::holds_alternative<effect::StopSwitch>(what)) return no_value(stop_switches(spec));
   if (const auto* check = std::get_if<effect::RunCheck>(&what))
     return EffectValue{run_check(spec.health.checks.at(check->index))};
   if (const auto* set = std::get_if<effect::SetProfile>(&what))
-    return no_value(set_profile(spec.profile_path, set->path));
+    return no_value(set_profile(paths_, spec.profiles.at(set->profile), set->path));
   if (const auto* restore = std::get_if<effect::RestoreProfile>(&what))
-    return no_value(restore_profile(record, restore->generation));
+    return no_value(restore_profile(paths_, spec.profiles.at(restore->profile),
+                                    profile_state(record.before, spec.profiles.at(restore->profile)),
+                                    spec.profiles.at(restore->profile).new_path));
   return Error{ErrorKind::kUnsupported, "not an effect of the system"};
 }
 
-Result<void> NixosSystem::admit(const ActivationSpec& spec) {
-  const std::string path = paths_.root + spec.new_path.str();
-  if (::access(path.c_str(), F_OK) != 0)
-    return Error{ErrorKind::kInvalidInput, spec.new_path.str() + " is not on this host"};
+Result<ActivationSpec> NixosSystem::admit(ActivationSpec spec) {
+  for (auto& profile : spec.profiles) {
+    if (::access((paths_.root + profile.new_path.str()).c_str(), F_OK) != 0)
+      return Error{ErrorKind::kInvalidInput, profile.new_path.str() + " is not on this host"};
+    const auto admitted = profile.is_system() ? admit_system(profile) : admit_user_profile(profile);
+    if (!admitted && profile.is_system()) return admitted.error();
+    if (!admitted) return admitted.error().with_context("profile " + profile.name);
+  }
+  return spec;
+}
+
+Result<void> NixosSystem::admit_system(const ProfileSpec& profile) const {
+  const std::string path = paths_.root + profile.new_path.str();
+  const std::string& name = profile.new_path.str();
   if (::access((path + "/bin/switch-to-configuration").c_str(), X_OK) != 0)
     return Error{ErrorKind::kInvalidInput,
-                 spec.new_path.str() + " has no bin/switch-to-configuration: it is not a NixOS system"};
-  if (spec.profile_name == "system" && ::access((path + "/nixos-version").c_str(), R_OK) != 0)
+                 name + " has no bin/switch-to-configuration: it is not a NixOS system"};
+  if (::access((path + "/nixos-version").c_str(), R_OK) != 0)
     return Error{ErrorKind::kInvalidInput,
-                 spec.new_path.str() + " has no nixos-version: it is incomplete, or not a NixOS system"};
+                 name + " has no nixos-version: it is incomplete, or not a NixOS system"};
   const auto system = read_file(path + "/system", 256);
   if (system && *system != host_system() && *system != host_system() + "\n")
     return Error{ErrorKind::kInvalidInput,
-                 spec.new_path.str() + " is built for another kind of machine than this " + host_system()};
+                 name + " is built for another kind of machine than this " + host_system()};
   return {};
 }
 
-Result<HostFacts> NixosSystem::inspect(const std::string& profile_path, bool with_generations) {
+Result<void> NixosSystem::admit_user_profile(ProfileSpec& profile) const {
+  ASSIGN_OR_RETURN(const Account account, find_account(profile.user));
+  if (profile.path.empty()) profile.path = default_profile_path(paths_, account, profile.name);
+  profile.has_activation = activation_kind(paths_, profile.new_path) != ActivationKind::kNone;
+  return {};
+}
+
+Result<HostFacts> NixosSystem::inspect(const std::vector<ProfileRef>& user_profiles, bool with_generations) {
   HostFacts out;
-  ASSIGN_OR_RETURN(out.state, read_state(profile_path));
+  std::vector<ProfileRef> profiles;
+  for (const auto& profile : user_profiles) {
+    const auto account = find_account(profile.user);
+    if (!account) continue;  // without its user there is no such profile; a deployment says why
+    profiles.push_back(profile);
+    if (profile.path.empty()) profiles.back().path = default_profile_path(paths_, *account, profile.name);
+  }
+  ASSIGN_OR_RETURN(out.state, read_state(profiles));
   out.system = host_system();
   out.unix_ms = sys::unix_ms();
   struct statvfs store {};
   if (::statvfs((paths_.root + "/nix/store").c_str(), &store) == 0)
     out.store_free_bytes = static_cast<uint64_t>(store.f_bavail) * store.f_frsize;
-  if (with_generations) out.generations = list_generations(paths_.root, profile_path);
+  if (with_generations) out.generations = list_generations(paths_.root, kSystemProfileLink);
   const std::string booted_link = paths_.root + "/run/booted-system";
   if (const auto booted = store_path_of_link(booted_link)) out.booted = booted->str();
   out.reboot_needed = !out.booted.empty() && out.state.profile &&
@@ -96,12 +123,15 @@ Result<HostFacts> NixosSystem::inspect(const std::string& profile_path, bool wit
 
 CheckResult NixosSystem::run_check(const HealthCheck& check) { return run_check_once(check, program_); }
 
-Result<SystemState> NixosSystem::read_state(const std::string& profile_path) const {
+template <typename Profiles>
+Result<SystemState> NixosSystem::read_state(const Profiles& profiles) const {
   SystemState out;
   out.running = store_path_of_link(paths_.root + "/run/current-system");
-  auto profile = read_profile(paths_.root, profile_path);
-  out.profile = std::move(profile.path);
-  out.generation = profile.generation;
+  auto system = read_profile(paths_.root, kSystemProfileLink);
+  out.profile = std::move(system.path);
+  out.generation = system.generation;
+  for (const auto& profile : profiles)
+    if (!profile.is_system()) out.user_profiles[profile.name] = read_profile(paths_.root, profile.path);
   ASSIGN_OR_RETURN(out.boot_id, read_boot_id());
   ASSIGN_OR_RETURN(out.failed_units, read_failed_units());
   return out;
@@ -113,48 +143,28 @@ Result<void> NixosSystem::hold_roots(const ActivationRecord& record) const {
   fs::create_directories(dir, error);
   if (error) return Error{ErrorKind::kFailed, "create " + dir + ": " + error.message()};
   const DeploymentId& id = record.spec.deployment;
-  RETURN_IF_ERROR(replace_link(root_link(paths_, id, "new"), record.spec.new_path.str()));
-  if (record.before.running)
-    RETURN_IF_ERROR(replace_link(root_link(paths_, id, "before"), record.before.running->str()));
+  const auto hold = [&](const std::string& which, const std::optional<StorePath>& path) -> Result<void> {
+    if (!path) return {};
+    return replace_link(root_link(paths_, id, which), path->str());
+  };
+  RETURN_IF_ERROR(hold("before", record.before.running));
+  for (const auto& profile : record.spec.profiles) {
+    // A system's names are those that people look for; its profile may name another than runs.
+    const std::string of = profile.is_system() ? "" : "-" + profile.name;
+    RETURN_IF_ERROR(hold("new" + of, profile.new_path));
+    RETURN_IF_ERROR(hold("profile" + of, profile_state(record.before, profile).path));
+  }
   return {};
 }
 
 void NixosSystem::release_roots(const ActivationRecord& record) const {
-  for (const char* which : {"new", "before", "incoming"})
-    ::unlink(root_link(paths_, record.spec.deployment, which).c_str());
-  forget_stale_incoming(paths_, std::chrono::system_clock::now());
-}
-
-Result<void> NixosSystem::set_profile(const std::string& profile, const StorePath& path) const {
-  if (read_profile(paths_.root, profile).path == path) return {};
+  const std::string prefix = record.spec.deployment.str() + "-";
   std::error_code error;
-  fs::create_directories(fs::path(paths_.root + profile).parent_path(), error);
-  if (error) return Error{ErrorKind::kFailed, "create the directory of " + profile + ": " + error.message()};
-  RETURN_IF_ERROR(
-      run_tool_checked({"nix-env", "-p", paths_.root + profile, "--set", path.str()}, kNixEnvTimeout));
-  return {};
-}
-
-Result<void> NixosSystem::restore_profile(const ActivationRecord& record,
-                                          std::optional<uint64_t> generation) const {
-  const std::string& profile = record.spec.profile_path;
-  if (generation) {
-    if (read_profile(paths_.root, profile).generation == generation) return {};
-    RETURN_IF_ERROR(run_tool_checked(
-        {"nix-env", "-p", paths_.root + profile, "--switch-generation", std::to_string(*generation)},
-        kNixEnvTimeout));
-    return {};
-  }
-  // A link that named its closure without generations, or none at all: as it was, and none of ours.
-  const std::string link = paths_.root + profile;
-  if (record.before.profile) return replace_link(link, record.before.profile->str());
-  const fs::path dir = fs::path(link).parent_path();
-  for (const auto& made : list_generations(paths_.root, profile))
-    if (made.path == record.spec.new_path.str())
-      ::unlink(
-          (dir / (fs::path(link).filename().string() + "-" + std::to_string(made.number) + "-link")).c_str());
-  if (::unlink(link.c_str()) != 0 && errno != ENOENT) return sys::errno_error("remove " + link, errno);
-  return {};
+  std::vector<fs::path> ours;
+  for (fs::directory_iterator it(paths_.gc_roots(), error), end; !error && it != end; it.increment(error))
+    if (it->path().filename().string().starts_with(prefix)) ours.push_back(it->path());
+  for (const auto& link : ours) ::unlink(link.c_str());
+  forget_stale_incoming(paths_, std::chrono::system_clock::now());
 }
 
 }  // namespace flurry::agent

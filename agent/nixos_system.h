@@ -4,6 +4,7 @@
 #include <string>
 
 #include "agent/paths.h"
+#include "agent/profile.h"
 #include "agent/system.h"
 
 namespace flurry::agent {
@@ -17,24 +18,27 @@ class NixosSystem : public System {
 
   Result<EffectValue> perform(const effect::Any& what, const ActivationRecord& record,
                               std::stop_token stop) override;
-  Result<void> admit(const ActivationSpec& spec) override;
-  Result<HostFacts> inspect(const std::string& profile_path, bool with_generations) override;
+  Result<ActivationSpec> admit(ActivationSpec spec) override;
+  Result<HostFacts> inspect(const std::vector<ProfileRef>& user_profiles, bool with_generations) override;
   CheckResult run_check(const HealthCheck& check) override;
 
  private:
   // In nixos_system.cc.
-  Result<SystemState> read_state(const std::string& profile_path) const;
+  Result<void> admit_system(const ProfileSpec& profile) const;
+  Result<void> admit_user_profile(ProfileSpec& profile) const;
+  template <typename Profiles>
+  Result<SystemState> read_state(const Profiles& profiles) const;
   Result<void> hold_roots(const ActivationRecord& record) const;
   void release_roots(const ActivationRecord& record) const;
-  Result<void> set_profile(const std::string& profile, const StorePath& path) const;
-  Result<void> restore_profile(const ActivationRecord& record, std::optional<uint64_t> generation) const;
 
   // In nixos_units.cc.
   Result<void> arm_deadman(const DeploymentId& id) const;
   Result<void> disarm_deadman(const DeploymentId& id) const;
-  Result<SwitchExit> run_switch(const effect::RunSwitch& what, std::stop_token stop);
-  Result<void> start_switch(const effect::RunSwitch& what);
-  Result<void> stop_switches(const DeploymentId& id);
+  Result<SwitchExit> run_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+                                std::stop_token stop);
+  Result<void> start_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+                            const ActivationCommand& command);
+  Result<void> stop_switches(const ActivationSpec& spec);
   std::string output_of(const std::string& unit, int tries) const;
 
   const Paths paths_;
@@ -49,10 +53,6 @@ class NixosSystem : public System {
 std::optional<StorePath> store_path_of_link(const std::string& link);
 
 // Number and path of a profile's present generation; nothing where there is no such profile.
-struct ProfileState {
-  std::optional<StorePath> path;
-  std::optional<uint64_t> generation;
-};
 ProfileState read_profile(const std::string& root, const std::string& profile_path);
 
 // Units in the failed state, and those that wait to be started again after a failure.

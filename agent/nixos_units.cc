@@ -6,6 +6,7 @@
 #include "agent/file_io.h"
 #include "agent/file_lock.h"
 #include "agent/nixos_system.h"
+#include "agent/profile.h"
 #include "agent/run_switch.h"
 #include "agent/tools.h"
 #include "core/sys/clock.h"
@@ -19,9 +20,17 @@ constexpr int kJournalTries = 5;
 constexpr int kJournalPauseMs = 100;
 
 // Every unit that a deployment may run a switch in; the names are the core's.
-std::vector<std::string> switch_units(const DeploymentId& id) {
-  return {unit_name("switch", id), unit_name("boot", id), unit_name("unboot", id),
-          unit_name("rollback", id) + "-1", unit_name("rollback", id) + "-2"};
+std::vector<std::string> switch_units(const ActivationSpec& spec) {
+  const DeploymentId& id = spec.deployment;
+  std::vector<std::string> out = {unit_name("switch", id), unit_name("boot", id), unit_name("unboot", id),
+                                  unit_name("rollback", id) + "-1", unit_name("rollback", id) + "-2"};
+  for (size_t i = 0; i < spec.profiles.size(); ++i) {
+    if (spec.profiles[i].is_system()) continue;
+    const std::string number = "-" + std::to_string(i);
+    for (const char* purpose : {"activate", "boot"}) out.push_back(unit_name(purpose, id) + number);
+    for (const char* attempt : {"-1", "-2"}) out.push_back(unit_name("restore", id) + number + attempt);
+  }
+  return out;
 }
 
 const char* to_string(effect::SwitchAction action) {
@@ -32,6 +41,8 @@ const char* to_string(effect::SwitchAction action) {
       return "boot";
     case effect::SwitchAction::kDryActivate:
       return "dry-activate";
+    case effect::SwitchAction::kActivate:
+      return "activate";
   }
   return "?";
 }
@@ -60,13 +71,20 @@ Result<void> NixosSystem::disarm_deadman(const DeploymentId& id) const {
   return stop_unit(unit_name("deadman", id) + ".service");
 }
 
-Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, std::stop_token stop) {
+Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+                                           std::stop_token stop) {
+  ActivationCommand command{{what.closure.str() + "/bin/switch-to-configuration", to_string(what.action)},
+                            ""};
+  if (!profile.is_system()) {
+    ASSIGN_OR_RETURN(command, activation_command(paths_, profile, what.closure, what.action));
+    if (command.argv.empty()) return SwitchExit{0, ""};  // there is nothing to run
+  }
   const std::string status = paths_.status(what.unit);
   ASSIGN_OR_RETURN(const bool runs_already, FileLock::is_held(status + ".lock"));
   // A unit's name stands for one command of one deployment: one that runs is the one that is wanted.
   if (!what.attach && !runs_already) {
     ++starting_;
-    const auto started = start_switch(what);
+    const auto started = start_switch(what, profile, command);
     --starting_;
     if (!started) return started.error();
   }
@@ -80,31 +98,34 @@ Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, std::s
   return exit;
 }
 
-Result<void> NixosSystem::start_switch(const effect::RunSwitch& what) {
+Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+                                       const ActivationCommand& command) {
   RETURN_IF_ERROR(make_private_dir(paths_.run()));
   RETURN_IF_ERROR(make_private_dir(paths_.status_dir()));
   const std::string status = paths_.status(what.unit);
   if (::unlink(status.c_str()) != 0 && errno != ENOENT) return sys::errno_error("remove " + status, errno);
   TransientUnit unit{
       .name = what.unit,
-      .description = "flurry: switch-to-configuration " + std::string(to_string(what.action)),
+      .description = "flurry: " + std::string(to_string(what.action)) + " of profile " + profile.name,
       // Ready when the wrapper holds its lock. A stop reaches every process of the switch.
       .properties = {"Type=notify", "NotifyAccess=main", "StandardOutput=journal", "StandardError=journal",
                      "KillMode=control-group", "TimeoutStopSec=10", "TimeoutStartSec=50"},
       .environment = {std::string("PATH=") + kToolPath, "NIXOS_INSTALL_BOOTLOADER=0", "HOME=/root"},
-      .argv = {program_, "run-switch", status, "--", what.system.str() + "/bin/switch-to-configuration",
-               to_string(what.action)}};
+      .argv = {program_, "run-switch", status, "--"}};
+  unit.argv.insert(unit.argv.end(), command.argv.begin(), command.argv.end());
+  if (!command.working_directory.empty())
+    unit.properties.push_back("WorkingDirectory=-" + command.working_directory);
   if (const char* locale = ::getenv("LOCALE_ARCHIVE"))
     unit.environment.push_back(std::string("LOCALE_ARCHIVE=") + locale);
   return start_unit(unit);
 }
 
-Result<void> NixosSystem::stop_switches(const DeploymentId& id) {
+Result<void> NixosSystem::stop_switches(const ActivationSpec& spec) {
   // A start that systemd has not answered yet would come to life after the stop.
   for (const TimePoint until = sys::now() + kStartTimeout; starting_ > 0 && sys::now() < until;)
     ::poll(nullptr, 0, 20);
   std::optional<Error> failure;
-  for (const auto& unit : switch_units(id)) {
+  for (const auto& unit : switch_units(spec)) {
     const std::string lock = paths_.status(unit) + ".lock";
     if (::access(lock.c_str(), F_OK) != 0) {
       // Never ran as far as the files tell; ask systemd only where they may not be complete.

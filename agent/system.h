@@ -21,7 +21,7 @@ struct HostFacts {
   std::string system;  // "x86_64-linux"
   long long unix_ms = 0;
   uint64_t store_free_bytes = 0;
-  std::vector<Generation> generations;  // oldest first
+  std::vector<Generation> generations;  // of the system, oldest first
   std::string booted;                   // empty: unknown
   bool reboot_needed = false;
   std::string system_running;  // "degraded"
@@ -38,10 +38,10 @@ class System {
   virtual Result<EffectValue> perform(const effect::Any& what, const ActivationRecord& record,
                                       std::stop_token stop) = 0;
 
-  // Why this host can't run that closure, before anything is touched.
-  virtual Result<void> admit(const ActivationSpec& spec) = 0;
+  // The spec with what only this host knows filled in, or why the host can't do it; touches nothing.
+  virtual Result<ActivationSpec> admit(ActivationSpec spec) = 0;
 
-  virtual Result<HostFacts> inspect(const std::string& profile_path, bool with_generations) = 0;
+  virtual Result<HostFacts> inspect(const std::vector<ProfileRef>& user_profiles, bool with_generations) = 0;
 
   // One try of one check.
   virtual CheckResult run_check(const HealthCheck& check) = 0;

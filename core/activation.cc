@@ -137,15 +137,20 @@ void Activation::on_value(const EffectValue& value) {
       if (record_.spec.goal == Goal::kBoot) return start_commit();
       return enter(Step::kArmDeadman, effect::ArmDeadman{});
     case Step::kArmDeadman:
-      return enter_write(Step::kWriteSwitching, Phase::kSwitching, now_ + record_.spec.activation_timeout);
+      record_.at = first_changed().value_or(0);
+      return enter_write(Step::kWriteSwitching, Phase::kSwitching,
+                         now_ + for_each_profile(record_.spec.activation_timeout));
     case Step::kWriteSwitching:
-      return start_switch(false);
+      at_ = record_.at;
+      return start_profile(false);
+    case Step::kSetBeforeSwitch:
+      return start_switch(is_attaching_);
     case Step::kSwitch:
       return on_switch_exit(exit ? *exit : no_exit);
     case Step::kStopSwitch:
       return fail("the switch did not end within its activation timeout");
     case Step::kReadUnswitched:
-      if (state && state->running == record_.before.running)
+      if (state && state->running == record_.before.running && at_ == first_changed())
         return end(Outcome::kFailedUnchanged, record_.reason);
       return fail(record_.reason);
     case Step::kWriteChecking:
@@ -158,22 +163,19 @@ void Activation::on_value(const EffectValue& value) {
       wake_ = record_.deadline;
       return;
     case Step::kWriteConfirmed:
-      return enter(Step::kSetProfile, effect::SetProfile{record_.spec.new_path});
+      return set_profile(first_changed());
     case Step::kSetProfile:
-      return enter_write(Step::kWriteProfileSet, Phase::kProfileSet, record_.deadline);
+      return set_profile(first_changed(at_ + 1));
     case Step::kWriteProfileSet:
-      enter(Step::kInstallBoot,
-            effect::RunSwitch{record_.spec.new_path, effect::SwitchAction::kBoot, unit("boot")});
-      wake_ = record_.deadline;
-      return;
+      return install_boot(first_changed());
     case Step::kInstallBoot:
-      if (exit && exit->exit_code == kSwitchOk) return enter(Step::kReadCommitted, effect::ReadState{});
+      if (exit && exit->exit_code == kSwitchOk) return install_boot(first_changed(at_ + 1));
       record_.output = tail(exit ? exit->output : "", kOutputMax);
-      return begin_rollback("the new system could not be made the boot default");
+      return begin_rollback(about(at_) + "it could not be made the boot default");
     case Step::kReadCommitted:
-      if (state && state->profile == record_.spec.new_path)
+      if (state && is_committed(*state))
         return enter_write(Step::kWriteCommitted, Phase::kCommitted, record_.deadline);
-      return begin_rollback("the profile did not name the new system after it was set");
+      return begin_rollback("a profile did not name the new closure after it was set");
     case Step::kWriteCommitted:
       return end(record_.spec.goal == Goal::kBoot ? Outcome::kStaged : Outcome::kSucceeded, "");
     case Step::kReadAfterBoot:
@@ -183,7 +185,7 @@ void Activation::on_value(const EffectValue& value) {
     case Step::kStopForRollback:
       return continue_rollback();
     case Step::kRestoreProfile:
-      return restore_boot();
+      return profile(at_).is_system() ? restore_boot() : reactivate_user_profile();
     case Step::kRestoreBoot:
       return on_boot_restored(exit ? *exit : no_exit);
     case Step::kReactivate:
@@ -218,7 +220,10 @@ void Activation::on_error(const Error& error) {
     case Step::kArmDeadman:
       return end(Outcome::kFailedUnchanged, "arm the deadman: " + error.message);
     case Step::kWriteSwitching:
+      if (record_.at != first_changed()) return begin_rollback("write the journal: " + error.message);
       return end(Outcome::kFailedUnchanged, "write the journal: " + error.message);
+    case Step::kSetBeforeSwitch:
+      return fail(about(at_) + "set the profile: " + error.message);
     case Step::kSwitch:
       return fail("run the switch: " + error.message);
     case Step::kStopSwitch:
@@ -231,7 +236,7 @@ void Activation::on_error(const Error& error) {
     case Step::kWriteConfirmed:
       return begin_rollback("the confirmation could not be recorded: " + error.message);
     case Step::kSetProfile:
-      return begin_rollback("set the profile: " + error.message);
+      return begin_rollback(about(at_) + "set the profile: " + error.message);
     case Step::kWriteProfileSet:
     case Step::kInstallBoot:
       return begin_rollback("commit: " + error.message);
@@ -275,45 +280,79 @@ void Activation::on_error(const Error& error) {
 void Activation::on_before(const SystemState& state) {
   record_.before = state;
   const ActivationSpec& spec = record_.spec;
-  const bool runs = state.running == spec.new_path;
-  const bool committed = state.profile == spec.new_path;
-  if ((spec.goal == Goal::kSwitch && runs && committed) || (spec.goal == Goal::kTest && runs) ||
-      (spec.goal == Goal::kBoot && committed))
-    return end(Outcome::kUnchanged, "");
-  if (spec.expected_running && state.running != spec.expected_running)
+  const auto first = first_changed();
+  const std::string left_alone = what_a_test_leaves_alone();
+  if (!first && !left_alone.empty()) return end(Outcome::kFailedUnchanged, left_alone);
+  if (!first) return end(Outcome::kUnchanged, "");
+  if (!left_alone.empty()) record_.output = "warning: " + left_alone + "\n";
+  at_ = *first;
+  if (changes_system() && spec.expected_running && state.running != spec.expected_running)
     return end(Outcome::kFailedUnchanged,
                "the host changed since preflight: it now runs " +
                    (state.running ? state.running->str() : std::string("no known system")) + ", not " +
                    spec.expected_running->str() + "; deploy again");
   if (spec.goal == Goal::kDryActivate) return start_switch(false);
-  if (!state.running && !spec.allow_no_rollback)
-    return end(Outcome::kFailedUnchanged,
-               "there is no running NixOS system to go back to (/run/current-system names none); "
-               "allow this with --allow-no-rollback");
-  const Millis budget = spec.activation_timeout + spec.health.deadline + spec.confirm_timeout;
+  if (const std::string lacking = what_to_go_back_to_lacks(); !lacking.empty() && !spec.allow_no_rollback)
+    return end(Outcome::kFailedUnchanged, lacking + "; allow this with --allow-no-rollback");
+  const Millis budget =
+      for_each_profile(spec.activation_timeout) + spec.health.deadline + spec.confirm_timeout;
   enter_write(Step::kWritePrepared, Phase::kPrepared, now_ + budget);
+}
+
+// What would be missing if this had to be undone; empty: nothing.
+std::string Activation::what_to_go_back_to_lacks() const {
+  if (record_.spec.goal == Goal::kBoot) return "";
+  for (size_t i = 0; i < record_.spec.profiles.size(); ++i) {
+    if (!changes(i)) continue;
+    const ProfileSpec& spec = profile(i);
+    if (spec.is_system() && !record_.before.running)
+      return "there is no running NixOS system to go back to (/run/current-system names none)";
+    if (!spec.is_system() && spec.has_activation && !profile_state(record_.before, spec).path)
+      return about(i) + "it has no generation to go back to, and what its activation does can't be undone";
+  }
+  return "";
+}
+
+void Activation::start_profile(bool attach) {
+  if (profile(at_).is_system()) return start_switch(attach);
+  is_attaching_ = attach;
+  enter(Step::kSetBeforeSwitch, effect::SetProfile{profile(at_).new_path, at_});
 }
 
 void Activation::start_switch(bool attach) {
   const bool dry = record_.spec.goal == Goal::kDryActivate;
-  if (dry) record_.deadline = now_ + record_.spec.activation_timeout;
-  enter(Step::kSwitch,
-        effect::RunSwitch{record_.spec.new_path,
-                          dry ? effect::SwitchAction::kDryActivate : effect::SwitchAction::kTest,
-                          unit("switch"), attach});
-  wake_ = record_.deadline;
+  const bool is_system = profile(at_).is_system();
+  const TimePoint latest = now_ + record_.spec.activation_timeout;
+  if (dry) record_.deadline = latest;
+  enter(Step::kSwitch, effect::RunSwitch{profile(at_).new_path,
+                                         dry         ? effect::SwitchAction::kDryActivate
+                                         : is_system ? effect::SwitchAction::kTest
+                                                     : effect::SwitchAction::kActivate,
+                                         is_system ? unit("switch") : unit("activate", at_), attach, at_});
+  wake_ = std::min(latest, record_.deadline);
+}
+
+void Activation::on_profile_activated() {
+  const auto next = first_changed(at_ + 1);
+  if (record_.spec.goal == Goal::kDryActivate) {
+    if (!next) return end(Outcome::kStaged, "");
+    at_ = *next;
+    return start_switch(false);
+  }
+  if (!next) return enter_write(Step::kWriteChecking, Phase::kChecking, now_ + record_.spec.health.deadline);
+  record_.at = *next;
+  enter_write(Step::kWriteSwitching, Phase::kSwitching, record_.deadline);
 }
 
 void Activation::on_switch_exit(const SwitchExit& exit) {
-  record_.output = tail(exit.output, kOutputMax);
+  record_.output = tail(record_.output + exit.output, kOutputMax);
   const std::string code =
       exit.exit_code ? "exited with " + std::to_string(*exit.exit_code) : "was killed or lost";
-  if (record_.spec.goal == Goal::kDryActivate) {
-    if (exit.exit_code == kSwitchOk) return end(Outcome::kStaged, "");
-    return end(Outcome::kFailedUnchanged, "dry-activate " + code);
-  }
-  if (exit.exit_code == kSwitchOk || exit.exit_code == kSwitchUnitsFailed)
-    return enter_write(Step::kWriteChecking, Phase::kChecking, now_ + record_.spec.health.deadline);
+  if (exit.exit_code == kSwitchOk) return on_profile_activated();
+  if (record_.spec.goal == Goal::kDryActivate)
+    return end(Outcome::kFailedUnchanged, about(at_) + "dry-activate " + code);
+  if (!profile(at_).is_system()) return fail(about(at_) + "its activation " + code);
+  if (exit.exit_code == kSwitchUnitsFailed) return on_profile_activated();
   if (exit.exit_code == kSwitchNotStarted || exit.exit_code == kSwitchNeedsReboot) {
     record_.reason = exit.exit_code == kSwitchNeedsReboot
                          ? "the new system needs a reboot (its init interface changed); nothing was "
@@ -362,7 +401,26 @@ void Activation::on_overdue() {
 // From here on the way is forward: a recovery in these phases commits again.
 void Activation::start_commit() {
   if (record_.spec.goal == Goal::kTest) return end(Outcome::kSucceeded, "");
-  enter_write(Step::kWriteConfirmed, Phase::kConfirmed, now_ + record_.spec.activation_timeout);
+  enter_write(Step::kWriteConfirmed, Phase::kConfirmed,
+              now_ + for_each_profile(record_.spec.activation_timeout));
+}
+
+void Activation::set_profile(std::optional<size_t> index) {
+  if (!index) return enter_write(Step::kWriteProfileSet, Phase::kProfileSet, record_.deadline);
+  at_ = *index;
+  enter(Step::kSetProfile, effect::SetProfile{profile(at_).new_path, at_});
+}
+
+// A user profile has a part in booting only where that is all that was asked for.
+void Activation::install_boot(std::optional<size_t> index) {
+  while (index && !profile(*index).is_system() && record_.spec.goal != Goal::kBoot)
+    index = first_changed(*index + 1);
+  if (!index) return enter(Step::kReadCommitted, effect::ReadState{});
+  at_ = *index;
+  enter(Step::kInstallBoot,
+        effect::RunSwitch{profile(at_).new_path, effect::SwitchAction::kBoot,
+                          profile(at_).is_system() ? unit("boot") : unit("boot", at_), false, at_});
+  wake_ = record_.deadline;
 }
 
 void Activation::end(Outcome outcome, std::string reason) {
@@ -378,6 +436,10 @@ void Activation::end(Outcome outcome, std::string reason) {
 
 std::string Activation::unit(const char* purpose) const {
   return std::string("flurry-") + purpose + "-" + record_.spec.deployment.str();
+}
+
+std::string Activation::unit(const char* purpose, size_t number) const {
+  return unit(purpose) + "-" + std::to_string(number);
 }
 
 }  // namespace flurry

@@ -17,7 +17,7 @@ namespace flurry {
 // an EffectEnded with the same id. Every effect must be safe to repeat: a crash may lose its end.
 namespace effect {
 
-enum class SwitchAction { kTest, kBoot, kDryActivate };
+enum class SwitchAction { kTest, kBoot, kDryActivate, kActivate };
 
 struct ReadState {};  // -> SystemState
 struct WriteJournal {
@@ -27,13 +27,15 @@ struct HoldRoots {};  // GC roots on the new and the recorded system
 struct ReleaseRoots {};
 struct ArmDeadman {};  // the deadman follows the journal's deadline
 struct DisarmDeadman {};
-// Runs <system>/bin/switch-to-configuration in a transient unit of its own; -> SwitchExit. With
-// `attach` it only waits for a unit that an earlier life of the driver may have started.
+// Runs the activation of a profile's closure (a system's bin/switch-to-configuration, or with kActivate
+// what a user profile brings along) in a transient unit of its own; -> SwitchExit. With `attach` it only
+// waits for a unit that an earlier life of the driver may have started.
 struct RunSwitch {
-  StorePath system;
+  StorePath closure;
   SwitchAction action;
   std::string unit;
   bool attach = false;
+  size_t profile = 0;  // index into the spec's profiles
 };
 struct StopSwitch {};  // ends with every switch unit of the deployment gone
 struct RunCheck {
@@ -41,10 +43,12 @@ struct RunCheck {
 };  // -> CheckResult
 struct SetProfile {
   StorePath path;
+  size_t profile = 0;
 };
 struct RestoreProfile {
-  std::optional<uint64_t> generation;
-};  // none: the profile did not exist
+  std::optional<uint64_t> generation;  // none: the profile did not exist, or had no generations
+  size_t profile = 0;
+};
 
 using Any = std::variant<ReadState, WriteJournal, HoldRoots, ReleaseRoots, ArmDeadman, DisarmDeadman,
                          RunSwitch, StopSwitch, RunCheck, SetProfile, RestoreProfile>;
@@ -123,6 +127,7 @@ class Activation {
     kHoldRoots,
     kArmDeadman,
     kWriteSwitching,
+    kSetBeforeSwitch,
     kSwitch,
     kStopSwitch,
     kReadUnswitched,
@@ -165,11 +170,29 @@ class Activation {
   void on_time();
   void on_overdue();
   void pump_checks();
+  void start_profile(bool attach);
   void start_switch(bool attach);
+  void on_profile_activated();
   void start_commit();
+  void set_profile(std::optional<size_t> index);
+  void install_boot(std::optional<size_t> index);
+  bool is_committed(const SystemState& state) const;
   void confirm_or_commit();
   void end(Outcome outcome, std::string reason);
   std::string unit(const char* purpose) const;
+  std::string unit(const char* purpose, size_t number) const;
+  std::string what_to_go_back_to_lacks() const;
+
+  // In activation_profiles.cc: profiles that this deployment changes; the others already are what they shall
+  // be.
+  bool changes(size_t index) const;
+  std::optional<size_t> first_changed(size_t from = 0) const;
+  Millis for_each_profile(Millis timeout) const;
+  const ProfileSpec& profile(size_t index) const { return record_.spec.profiles[index]; }
+  std::optional<size_t> system_index() const;
+  bool changes_system() const;
+  std::string what_a_test_leaves_alone() const;
+  std::string about(size_t index) const;
 
   // Recovery, in activation_recovery.cc.
   void resume_same_boot();
@@ -179,18 +202,24 @@ class Activation {
   void fail(std::string reason, bool is_lost_confirmation = false);
   void begin_rollback(std::string reason);
   void continue_rollback();
+  void restore_next();
   void restore_boot();
   void on_boot_restored(const SwitchExit& exit);
   void reactivate();
+  void reactivate_user_profile();
   void on_reactivated(const SwitchExit& exit);
   void on_rollback_error(const Error& error);
   void on_verify(const SystemState& state);
+  std::string what_is_wrong(const SystemState& state) const;
   void end_rollback_failed(const std::string& why);
   bool was_switched() const;
   bool may_have_committed() const;
+  bool may_have_touched(size_t index) const;
 
   ActivationRecord record_;
   Step step_ = Step::kReadBefore;
+  size_t at_ = 0;  // the profile at hand
+  bool is_attaching_ = false;
   bool started_ = false;
   bool recovered_ = false;
   bool rebooted_ = false;
@@ -204,9 +233,11 @@ class Activation {
   std::vector<std::pair<EffectId, size_t>> running_checks_;
   EffectId units_read_ = 0;
   Phase phase_before_rollback_ = Phase::kPrepared;
-  int attempts_ = 0;              // to go back
-  bool is_boot_restored_ = true;  // false from the try on until it succeeds: nothing else can prove it
-  std::string complaint_;         // the last thing that verification found wrong
+  int attempts_ = 0;                // to go back
+  std::vector<size_t> to_restore_;  // in this attempt, the last first
+  std::string not_undone_;          // of user profiles, in this attempt
+  bool is_boot_restored_ = true;    // false from the try on until it succeeds: nothing else can prove it
+  std::string complaint_;           // the last thing that verification found wrong
   TimePoint verify_until_{};
   bool is_back_already_ = false;                   // a reboot brought the recorded system back
   std::optional<std::string> requested_rollback_;  // came while it could not be obeyed yet

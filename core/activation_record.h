@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,30 +32,58 @@ enum class Phase {
 // "awaiting-confirmation"
 std::string_view to_string(Phase phase);
 
+// The name of the profile that is the NixOS system; any other is a user's.
+inline constexpr std::string_view kSystemProfile = "system";
+
+// What a profile's present generation names, and its number; nothing where there is no such profile.
+struct ProfileState {
+  std::optional<StorePath> path;
+  std::optional<uint64_t> generation;
+  bool operator==(const ProfileState&) const = default;
+};
+
 // What runs on a host, as its own kernel and file system say it.
 struct SystemState {
   std::optional<StorePath> running;    // /run/current-system
-  std::optional<StorePath> profile;    // what the profile's newest generation names
+  std::optional<StorePath> profile;    // what the system profile's present generation names
   std::optional<uint64_t> generation;  // that generation's number
   std::string boot_id;
   std::vector<std::string> failed_units;
+  std::map<std::string, ProfileState> user_profiles;  // by name; those that were asked for
 };
+
+// One profile of a host.
+struct ProfileRef {
+  std::string name;
+  std::string user;  // owns the profile, and runs its activation
+  std::string path;  // of its link; empty: where Nix keeps it for that user, which the host knows
+
+  bool is_system() const { return name == kSystemProfile; }
+};
+
+// And what it is to become. The system is tested before it is committed. A user profile can't be: its
+// activation finds its files through the profile's link, so that is set first.
+struct ProfileSpec : ProfileRef {
+  StorePath new_path;
+  bool has_activation = true;  // false: nothing runs, the link is all; the host finds out
+};
+
+ProfileSpec system_profile(StorePath new_path);
+ProfileState profile_state(const SystemState& state, const ProfileRef& profile);
 
 // What a controller asks of an agent.
 struct ActivationSpec {
   DeploymentId deployment;
-  std::string nonce;         // 128 random bits in hex; only who knows it can confirm
-  std::string who;           // "alice@laptop", for people
-  std::string revision;      // of the flake, may be empty
-  std::string profile_name;  // "system"
-  std::string profile_path;  // "/nix/var/nix/profiles/system"
-  StorePath new_path;
+  std::string nonce;                  // 128 random bits in hex; only who knows it can confirm
+  std::string who;                    // "alice@laptop", for people
+  std::string revision;               // of the flake, may be empty
+  std::vector<ProfileSpec> profiles;  // in the order of their activation; names are unique; never empty
   std::optional<StorePath> expected_running;  // what preflight saw; another system now is a refusal
   Goal goal = Goal::kSwitch;
   bool magic_rollback = true;
   bool auto_rollback = true;
   bool allow_no_rollback = false;
-  Millis activation_timeout{240'000};
+  Millis activation_timeout{240'000};  // of each profile
   Millis confirm_timeout{30'000};
   HealthPolicy health;
 };
@@ -62,6 +92,7 @@ struct ActivationSpec {
 struct ActivationRecord {
   ActivationSpec spec;
   Phase phase = Phase::kPrepared;
+  size_t at = 0;                // phase switching: index of the profile that is being activated
   SystemState before;           // at the start: the recorded path, generation, boot id, failed units
   TimePoint deadline;           // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
   std::string reason;           // why it failed or went back, empty while all is well

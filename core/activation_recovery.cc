@@ -22,7 +22,8 @@ void Activation::resume_same_boot() {
       return end(Outcome::kFailedUnchanged, "the agent died before the switch began");
     case Phase::kSwitching:
       // The switch itself may have restarted the agent; its unit lives on by itself.
-      return start_switch(true);
+      at_ = record_.at;
+      return start_profile(true);
     case Phase::kChecking:
       if (stopped) return enter_write(Step::kWriteChecking, Phase::kChecking, record_.deadline);
       return fail("the agent was killed while the new system was being checked", true);
@@ -37,7 +38,7 @@ void Activation::resume_same_boot() {
     case Phase::kConfirmed:
     case Phase::kProfileSet:
     case Phase::kCommitted:
-      return enter_write(Step::kWriteConfirmed, Phase::kConfirmed, now_ + record_.spec.activation_timeout);
+      return start_commit();
     case Phase::kRollingBack:
       return begin_rollback(record_.reason);
     case Phase::kEnded:
@@ -47,11 +48,11 @@ void Activation::resume_same_boot() {
 
 // The kernel is another: the boot default decided what runs now, and until the commit that was the old.
 void Activation::on_state_after_boot(const SystemState& state) {
-  const bool runs_new = state.running == record_.spec.new_path;
-  const bool runs_recorded = state.running == record_.before.running;
+  const bool runs_new = !changes_system() || state.running == record_.spec.profiles[*system_index()].new_path;
+  const bool runs_recorded = !changes_system() || state.running == record_.before.running;
   const bool was_going_back = record_.phase == Phase::kRollingBack;
   if (!was_going_back && may_have_committed() && (runs_new || record_.spec.goal == Goal::kBoot))
-    return enter_write(Step::kWriteConfirmed, Phase::kConfirmed, now_ + record_.spec.activation_timeout);
+    return start_commit();
   if (!was_switched() && !may_have_committed() && runs_recorded)
     return end(Outcome::kFailedUnchanged, "the host rebooted before the switch began");
   is_back_already_ = runs_recorded && !may_have_committed();

@@ -30,6 +30,11 @@ bool Activation::may_have_committed() const {
   return phase >= Phase::kConfirmed && phase <= Phase::kCommitted;
 }
 
+bool Activation::may_have_touched(size_t index) const {
+  const Phase phase = record_.phase == Phase::kRollingBack ? phase_before_rollback_ : record_.phase;
+  return phase != Phase::kSwitching || index <= record_.at;
+}
+
 // A failure after the switch may have begun: back, unless the user wants to look at it.
 void Activation::fail(std::string reason, bool is_lost_confirmation) {
   // Nothing was to be switched, and nothing may be now.
@@ -51,21 +56,39 @@ void Activation::begin_rollback(std::string reason) {
   record_.outcome.reset();
   enter_write(
       Step::kWriteRollingBack, Phase::kRollingBack,
-      now_ + (kAttemptsMax + 1) * record_.spec.activation_timeout + kAttemptsMax * (kSettle + kStopping));
+      now_ +
+          for_each_profile((kAttemptsMax + 1) * record_.spec.activation_timeout + kAttemptsMax * kStopping) +
+          kAttemptsMax * kSettle);
 }
 
-// One whole attempt: profile, boot default, running system, proof.
+// One whole attempt: profiles, boot default, running system, proof. The system goes first: a user's
+// activation that hangs must not keep a host from being reachable.
 void Activation::continue_rollback() {
   ++attempts_;
-  if (!record_.before.running && record_.spec.goal != Goal::kBoot)
-    return end_rollback_failed("no system was recorded to go back to");
-  // Even before a commit: somebody's --set may be half known after a crash, and this is idempotent.
-  if (may_have_committed())
-    return enter(Step::kRestoreProfile, effect::RestoreProfile{record_.before.generation});
-  if (is_back_already_) {
+  not_undone_.clear();
+  to_restore_.clear();
+  for (size_t i = record_.spec.profiles.size(); i-- > 0;)
+    if (changes(i) && may_have_touched(i) && !profile(i).is_system()) to_restore_.push_back(i);
+  if (const auto system = system_index(); system && changes(*system) && may_have_touched(*system)) {
+    if (!record_.before.running && record_.spec.goal != Goal::kBoot)
+      return end_rollback_failed("no system was recorded to go back to");
+    to_restore_.push_back(*system);
+  }
+  restore_next();
+}
+
+void Activation::restore_next() {
+  if (to_restore_.empty()) {
     verify_until_ = now_ + kSettle;
     return enter(Step::kVerify, effect::ReadState{});
   }
+  at_ = to_restore_.back();
+  to_restore_.pop_back();
+  // A system's only where it may have been set; what a crash left open counts as done.
+  if (!profile(at_).is_system() || may_have_committed())
+    return enter(Step::kRestoreProfile,
+                 effect::RestoreProfile{profile_state(record_.before, profile(at_)).generation, at_});
+  if (is_back_already_) return restore_next();
   reactivate();
 }
 
@@ -73,17 +96,30 @@ void Activation::restore_boot() {
   const auto& old_default = record_.before.profile ? record_.before.profile : record_.before.running;
   if (!old_default) return reactivate();
   is_boot_restored_ = false;
-  enter(Step::kRestoreBoot, effect::RunSwitch{*old_default, effect::SwitchAction::kBoot, unit("unboot")});
+  enter(Step::kRestoreBoot,
+        effect::RunSwitch{*old_default, effect::SwitchAction::kBoot, unit("unboot"), false, at_});
   wake_ = now_ + record_.spec.activation_timeout;
 }
 
 void Activation::reactivate() {
-  if (record_.spec.goal == Goal::kBoot) {
-    verify_until_ = now_ + kSettle;
-    return enter(Step::kVerify, effect::ReadState{});
-  }
+  if (record_.spec.goal == Goal::kBoot) return restore_next();
   enter(Step::kReactivate, effect::RunSwitch{*record_.before.running, effect::SwitchAction::kTest,
-                                             unit("rollback") + "-" + std::to_string(attempts_)});
+                                             unit("rollback", static_cast<size_t>(attempts_)), false, at_});
+  wake_ = now_ + record_.spec.activation_timeout;
+}
+
+// Its link names the recorded closure again; what the new one's activation did is undone by activating that.
+void Activation::reactivate_user_profile() {
+  const auto before = profile_state(record_.before, profile(at_)).path;
+  if (record_.spec.goal == Goal::kBoot) return restore_next();
+  if (!before) {
+    if (profile(at_).has_activation)
+      not_undone_ = about(at_) + "it had no generation before, so what its activation did is still there";
+    return restore_next();
+  }
+  enter(Step::kReactivate,
+        effect::RunSwitch{*before, effect::SwitchAction::kActivate,
+                          unit("restore", at_) + "-" + std::to_string(attempts_), false, at_});
   wake_ = now_ + record_.spec.activation_timeout;
 }
 
@@ -92,12 +128,15 @@ void Activation::on_boot_restored(const SwitchExit& exit) {
   reactivate();
 }
 
-// The exit code is a hint only; what runs afterwards is the proof.
+// A system's exit code is a hint only; what runs afterwards is the proof. A user profile has no other proof.
 void Activation::on_reactivated(const SwitchExit& exit) {
-  complaint_ = exit.exit_code ? "switch-to-configuration exited with " + std::to_string(*exit.exit_code)
-                              : "switch-to-configuration was killed or did not end in time";
-  verify_until_ = now_ + kSettle;
-  enter(Step::kVerify, effect::ReadState{});
+  const std::string how = exit.exit_code ? " exited with " + std::to_string(*exit.exit_code)
+                                         : " was killed or did not end in time";
+  if (profile(at_).is_system())
+    complaint_ = "switch-to-configuration" + how;
+  else if (exit.exit_code != 0)
+    not_undone_ = about(at_) + "the activation of its recorded generation" + how;
+  restore_next();
 }
 
 void Activation::on_rollback_error(const Error& error) {
@@ -109,7 +148,7 @@ void Activation::on_rollback_error(const Error& error) {
       return continue_rollback();
     case Step::kRestoreProfile:
       complaint_ = error.message;  // it may have happened all the same
-      return restore_boot();
+      return profile(at_).is_system() ? restore_boot() : reactivate_user_profile();
     case Step::kRestoreBoot:
       complaint_ = error.message;
       return reactivate();
@@ -118,8 +157,8 @@ void Activation::on_rollback_error(const Error& error) {
       break;
     default:
       complaint_ = error.message;
-      verify_until_ = now_ + kSettle;
-      return enter(Step::kVerify, effect::ReadState{});
+      if (!profile(at_).is_system()) not_undone_ = about(at_) + error.message;
+      return restore_next();
   }
   if (now_ < verify_until_) {
     waiting_for_ = 0;
@@ -129,19 +168,25 @@ void Activation::on_rollback_error(const Error& error) {
   end_rollback_failed("what runs could not be read: " + error.message);
 }
 
-void Activation::on_verify(const SystemState& state) {
+std::string Activation::what_is_wrong(const SystemState& state) const {
+  const std::string because = complaint_.empty() ? "" : " (" + complaint_ + ")";
+  if (changes_system() && state.running != record_.before.running)
+    return "the running system is " + (state.running ? state.running->str() : std::string("unknown")) +
+           ", not the recorded one" + because;
+  for (size_t i = 0; i < record_.spec.profiles.size(); ++i) {
+    const bool was_set = !profile(i).is_system() || may_have_committed();
+    const auto now = profile_state(state, profile(i)).path;
+    if (changes(i) && was_set && now != profile_state(record_.before, profile(i)).path)
+      return about(i) + "the profile does not name the recorded closure" + because;
+  }
+  if (!is_boot_restored_) return "the boot default could not be set to the recorded system" + because;
+  if (!not_undone_.empty()) return not_undone_;
   const auto failed = newly_failed(state.failed_units, record_.before.failed_units);
-  std::string wrong;
-  if (state.running != record_.before.running)
-    wrong = "the running system is " + (state.running ? state.running->str() : std::string("unknown")) +
-            ", not the recorded one (" + complaint_ + ")";
-  else if (may_have_committed() && state.profile != record_.before.profile)
-    wrong = "the profile does not name the recorded system (" + complaint_ + ")";
-  else if (!is_boot_restored_)
-    wrong = "the boot default could not be set to the recorded system (" + complaint_ + ")";
-  else if (!failed.empty())
-    wrong = "units failed that had not failed before: " + joined(failed);
+  return failed.empty() ? "" : "units failed that had not failed before: " + joined(failed);
+}
 
+void Activation::on_verify(const SystemState& state) {
+  const std::string wrong = what_is_wrong(state);
   if (wrong.empty()) {
     const bool untouched = record_.spec.goal == Goal::kBoot;
     return end(untouched ? Outcome::kFailedUnchanged : Outcome::kRolledBack, record_.reason);

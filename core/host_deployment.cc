@@ -100,12 +100,11 @@ std::vector<action::Any> HostDeployment::start(TimePoint now) {
       return {action::Build{*system_}};
     case Next::kCopy:
       stage_ = Stage::kCopy;
-      return {action::Copy{system_->out}};
+      return {action::Copy{paths()}};
     case Next::kBegin:
       begun_ = true;
       stage_ = Stage::kActivate;
-      give_up_ =
-          now + host_.activation_timeout + host_.health.deadline + spec().confirm_timeout + kReturnMargin;
+      give_up_ = now + activation_time() + host_.health.deadline + spec().confirm_timeout + kReturnMargin;
       return {action::Begin{spec()}};
     case Next::kObserve:
       return {action::Observe{seen_}};
@@ -126,7 +125,7 @@ std::vector<action::Any> HostDeployment::prepare() {
   std::vector<action::Any> out;
   if (needs_host()) out.push_back(action::Connect{});
   if (ticket_.fixed_path)
-    system_ = BuiltSystem{*ticket_.fixed_path, *ticket_.fixed_path};
+    system_ = BuiltSystem{{{system_profile(*ticket_.fixed_path), *ticket_.fixed_path, *ticket_.fixed_path}}};
   else
     out.push_back(action::Evaluate{});
   return out;
@@ -184,9 +183,31 @@ void HostDeployment::on_evaluated(const Result<ActionValue>& result) {
 // Nothing is built, copied or touched where the host runs and has committed the very same closure.
 void HostDeployment::settle_unchanged() {
   if (!facts_ || !system_) return;
-  const bool runs = facts_->state.running == system_->out;
-  const bool committed = facts_->state.profile == system_->out;
-  if (options_.goal == Goal::kSwitch && runs && committed) end(Outcome::kUnchanged, Stage::kEnded, "");
+  const auto& profiles = system_->profiles;
+  const bool committed = std::all_of(profiles.begin(), profiles.end(),
+                                     [this](const BuiltProfile& profile) { return is_committed(profile); });
+  if (options_.goal == Goal::kSwitch && committed) end(Outcome::kUnchanged, Stage::kEnded, "");
+}
+
+bool HostDeployment::is_committed(const BuiltProfile& built) const {
+  const bool runs = !built.profile.is_system() || facts_->state.running == built.out;
+  return runs && profile_state(facts_->state, built.profile).path == built.out;
+}
+
+std::vector<StorePath> HostDeployment::paths() const {
+  std::vector<StorePath> out;
+  for (const auto& profile : system_->profiles) out.push_back(profile.out);
+  return out;
+}
+
+Millis HostDeployment::activation_time() const {
+  return host_.activation_timeout * static_cast<long long>(system_->profiles.size());
+}
+
+const BuiltProfile* BuiltSystem::system() const {
+  for (const auto& built : profiles)
+    if (built.profile.is_system()) return &built;
+  return nullptr;
 }
 
 void HostDeployment::on_begun(TimePoint now, const Result<ActionValue>& result) {
@@ -212,7 +233,7 @@ void HostDeployment::on_view(TimePoint now, const AgentView& view) {
   }
   seen_ = view.revision;
   if (view.phase == Phase::kRollingBack && phase_ != Phase::kRollingBack)
-    give_up_ = std::max(give_up_, now + 2 * host_.activation_timeout + kReturnMargin);
+    give_up_ = std::max(give_up_, now + 2 * activation_time() + kReturnMargin);
   phase_ = view.phase;
   if (view.outcome) {
     const bool good = *view.outcome == Outcome::kSucceeded || *view.outcome == Outcome::kStaged ||
@@ -235,11 +256,10 @@ void HostDeployment::on_lost(TimePoint now, const Error& error) {
 }
 
 ActivationSpec HostDeployment::spec() const {
-  ActivationSpec spec{.deployment = options_.deployment, .nonce = ticket_.nonce, .new_path = system_->out};
+  ActivationSpec spec{.deployment = options_.deployment, .nonce = ticket_.nonce};
   spec.who = options_.who;
   spec.revision = options_.revision;
-  spec.profile_name = "system";
-  spec.profile_path = "/nix/var/nix/profiles/system";
+  for (const auto& built : system_->profiles) spec.profiles.push_back({built.profile, built.out});
   spec.expected_running = facts_->state.running;
   spec.goal = options_.goal;
   spec.magic_rollback = options_.magic_rollback && host_.magic_rollback;
@@ -269,8 +289,16 @@ void HostDeployment::fail(Stage stage, const std::string& reason) {
 
 void HostDeployment::end(Outcome outcome, Stage stage, std::string reason, std::string output) {
   HostResult result{outcome, stage, std::move(reason), std::move(output), {}, {}};
-  if (facts_ && facts_->state.running) result.from_path = facts_->state.running->str();
-  if (system_) result.to_path = system_->out.str();
+  if (system_) {
+    // A host has one line: its system where that is deployed, else the first of its profiles.
+    const BuiltProfile& told = system_->system() ? *system_->system() : system_->profiles.front();
+    result.to_path = told.out.str();
+    const auto from =
+        told.profile.is_system() || !facts_ ? std::nullopt : profile_state(facts_->state, told.profile).path;
+    if (from) result.from_path = from->str();
+  }
+  const bool is_about_system = !system_ || system_->system() != nullptr;
+  if (is_about_system && facts_ && facts_->state.running) result.from_path = facts_->state.running->str();
   result_ = std::move(result);
   stage_ = Stage::kEnded;
 }

@@ -41,9 +41,19 @@ struct HostFacts {
   std::optional<std::string> held_by;  // "01J… of alice@laptop (checking)"; none: free
 };
 
-struct BuiltSystem {
+// One profile of a host as evaluation found it; built by the end of a Build.
+struct BuiltProfile {
+  ProfileRef profile;
   StorePath drv;
   StorePath out;
+};
+
+// What a host is to get, in the order of activation; never empty.
+struct BuiltSystem {
+  std::vector<BuiltProfile> profiles;
+
+  // Null where the host's system is not flurry's to change.
+  const BuiltProfile* system() const;
 };
 
 // A deployment as its host tells it.
@@ -67,7 +77,7 @@ struct Build {
   BuiltSystem system;
 };
 struct Copy {
-  StorePath path;
+  std::vector<StorePath> paths;
 };
 struct Begin {
   ActivationSpec spec;
@@ -109,7 +119,7 @@ struct DeploymentOptions {
 // What is one host's own in a deployment.
 struct HostTicket {
   std::string nonce;                    // secret until it confirms
-  std::optional<StorePath> fixed_path;  // a system that the host already has (`flurry rollback`)
+  std::optional<StorePath> fixed_path;  // a system that the host already has (`flurry rollback`): only that
 };
 
 // One host's way through a deployment (CONTRACT section 2), as a state machine without I/O. At most one
@@ -149,9 +159,12 @@ class HostDeployment {
   void on_view(TimePoint now, const AgentView& view);
   void on_lost(TimePoint now, const Error& error);
   void settle_unchanged();
+  bool is_committed(const BuiltProfile& profile) const;
   void fail(Stage stage, const std::string& reason);
   void end(Outcome outcome, Stage stage, std::string reason, std::string output = {});
   ActivationSpec spec() const;
+  std::vector<StorePath> paths() const;
+  Millis activation_time() const;
   bool needs_host() const { return options_.goal != Goal::kBuild; }
 
   enum class Next { kPrepare, kProceed, kBuild, kCopy, kBegin, kObserve, kReattach, kConfirm, kWait, kIdle };

@@ -14,7 +14,7 @@ namespace {
 constexpr uint32_t kProtocol = 1;
 constexpr uint32_t kHistoryMax = 100;
 constexpr size_t kMessageMax = 2000;
-constexpr const char* kSystemProfile = "/nix/var/nix/profiles/system";
+constexpr int kUserProfilesMax = 64;
 
 grpc::StatusCode code_of(ErrorKind kind) {
   switch (kind) {
@@ -59,10 +59,15 @@ grpc::Status AgentService::Hello(grpc::ServerContext*, const v1::HelloRequest*, 
 
 grpc::Status AgentService::Inspect(grpc::ServerContext*, const v1::InspectRequest* request,
                                    v1::InspectReply* reply) {
-  const auto profile =
-      wire::parse_profile_path(request->profile_path().empty() ? kSystemProfile : request->profile_path());
-  if (!profile) return status_of(profile.error());
-  const auto facts = system_.inspect(*profile, request->generations());
+  if (request->user_profiles_size() > kUserProfilesMax)
+    return {grpc::StatusCode::INVALID_ARGUMENT, "too many profiles"};
+  std::vector<ProfileRef> profiles;
+  for (const auto& profile : request->user_profiles()) {
+    auto ref = wire::from_proto(profile);
+    if (!ref) return status_of(ref.error());
+    profiles.push_back(*std::move(ref));
+  }
+  const auto facts = system_.inspect(profiles, request->generations());
   if (!facts) return status_of(facts.error());
   const auto overview = executor_.overview();
   if (!overview) return status_of(overview.error());
@@ -117,7 +122,7 @@ grpc::Status AgentService::Check(grpc::ServerContext*, const v1::CheckRequest* r
     out->set_required(policy->checks[i].severity == Severity::kRequired);
     out->set_message(wire::clean_text(result.message, kMessageMax));
   }
-  const auto facts = system_.inspect(kSystemProfile, false);
+  const auto facts = system_.inspect({}, false);
   if (!facts) return status_of(facts.error());
   for (const auto& unit : facts->state.failed_units) reply->add_failed_units(wire::clean_text(unit, 256));
   return grpc::Status::OK;

@@ -12,8 +12,10 @@ constexpr size_t kReasonMax = 8 << 10;
 constexpr size_t kOutputMax = 24 << 10;
 constexpr size_t kFailedUnitsMax = 2000;
 constexpr size_t kUnitNameMax = 256;
+constexpr size_t kUserNameMax = 32;  // useradd(8)
 constexpr uint32_t kTimeoutMaxMs = 24u * 3600 * 1000;
 constexpr size_t kNonceLength = 32;
+constexpr int kProfilesMax = 64;
 
 Error invalid(const std::string& field, const std::string& rule) {
   return {ErrorKind::kInvalidInput, field + " " + rule};
@@ -71,17 +73,46 @@ Result<Phase> phase_from(int number) {
 
 int phase_number(Phase phase) { return static_cast<int>(phase) + v1::PHASE_PREPARED; }
 
+Result<ProfileRef> from_proto(const v1::ProfileRef& in) {
+  if (!is_plain_name(in.name()))
+    return invalid("profile: name", "must be 1 to 64 letters, digits, '.', '_' or '-'");
+  if (!is_plain_name(in.user()) || in.user().size() > kUserNameMax)
+    return invalid("profile: user", "must be the name of a user");
+  ProfileRef out{in.name(), in.user(), ""};
+  if (!in.path().empty()) {
+    ASSIGN_OR_RETURN(out.path, parse_profile_path(in.path()));
+  }
+  if (out.is_system() && out.user != "root") return invalid("profile: user", "of the system must be root");
+  if (out.is_system() && out.path.empty()) return invalid("profile: path", "of the system is missing");
+  return out;
+}
+
+namespace {
+
+Result<std::vector<ProfileSpec>> profiles_from(const v1::ActivationSpec& in) {
+  if (in.profiles_size() == 0 || in.profiles_size() > kProfilesMax)
+    return invalid("profiles", "must be 1 to " + std::to_string(kProfilesMax));
+  std::vector<ProfileSpec> out;
+  for (const auto& profile : in.profiles()) {
+    ASSIGN_OR_RETURN(auto ref, from_proto(profile.ref()));
+    for (const auto& other : out)
+      if (other.name == ref.name) return invalid("profiles", "has two of the name " + ref.name);
+    auto new_path = StorePath::parse(profile.new_path());
+    if (!new_path) return new_path.error().with_context("profiles: new_path");
+    out.push_back({std::move(ref), *std::move(new_path), !profile.is_passive()});
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<ActivationSpec> from_proto(const v1::ActivationSpec& in) {
   ASSIGN_OR_RETURN(auto deployment, DeploymentId::parse(in.deployment()));
   if (in.nonce().size() != kNonceLength || !is_hex(in.nonce()))
     return invalid("nonce", "must be 32 lower-case hex digits");
   RETURN_IF_ERROR(check_text("who", in.who(), kTextMax));
   RETURN_IF_ERROR(check_text("revision", in.revision(), kTextMax));
-  if (!is_plain_name(in.profile_name()))
-    return invalid("profile_name", "must be 1 to 64 letters, digits, '.', '_' or '-'");
-  ASSIGN_OR_RETURN(auto profile_path, parse_profile_path(in.profile_path()));
-  auto new_path = StorePath::parse(in.new_path());
-  if (!new_path) return new_path.error().with_context("new_path");
+  ASSIGN_OR_RETURN(auto profiles, profiles_from(in));
   ASSIGN_OR_RETURN(auto expected, parse_optional_path("expected_running", in.expected_running()));
   const auto goal = parse_goal(in.goal());
   if (!goal || !activates(*goal))
@@ -94,9 +125,7 @@ Result<ActivationSpec> from_proto(const v1::ActivationSpec& in) {
                         .nonce = in.nonce(),
                         .who = in.who(),
                         .revision = in.revision(),
-                        .profile_name = in.profile_name(),
-                        .profile_path = std::move(profile_path),
-                        .new_path = *std::move(new_path),
+                        .profiles = std::move(profiles),
                         .expected_running = std::move(expected),
                         .goal = *goal,
                         .magic_rollback = in.magic_rollback(),
@@ -120,6 +149,13 @@ Result<SystemState> from_proto(const v1::SystemState& in) {
   for (const auto& unit : in.failed_units()) {
     RETURN_IF_ERROR(check_text("failed_units", unit, kUnitNameMax));
     out.failed_units.push_back(unit);
+  }
+  if (in.user_profiles_size() > kProfilesMax) return invalid("user_profiles", "are too many");
+  for (const auto& profile : in.user_profiles()) {
+    if (!is_plain_name(profile.name())) return invalid("user_profiles", "must have a plain name");
+    auto& state = out.user_profiles[profile.name()];
+    ASSIGN_OR_RETURN(state.path, parse_optional_path("user_profiles", profile.path()));
+    if (profile.generation() != 0) state.generation = profile.generation();
   }
   return out;
 }
@@ -145,9 +181,17 @@ Result<ActivationRecord> from_proto(const v1::JournalRecord& in) {
   }
   if (out.outcome.has_value() != (out.phase == Phase::kEnded))
     return invalid("outcome", "must stand in an ended record, and in no other");
+  out.at = in.at_profile();
+  if (out.at >= out.spec.profiles.size()) return invalid("at_profile", "is not one of the profiles");
   out.started_unix_ms = in.started_unix_ms();
   out.ended_unix_ms = in.ended_unix_ms();
   return out;
+}
+
+void to_proto(const ProfileRef& in, v1::ProfileRef& out) {
+  out.set_name(in.name);
+  out.set_user(in.user);
+  out.set_path(in.path);
 }
 
 void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
@@ -155,9 +199,12 @@ void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
   out.set_nonce(clean_text(in.nonce, kTextMax));
   out.set_who(clean_text(in.who, kTextMax));
   out.set_revision(clean_text(in.revision, kTextMax));
-  out.set_profile_name(in.profile_name);
-  out.set_profile_path(in.profile_path);
-  out.set_new_path(in.new_path.str());
+  for (const auto& profile : in.profiles) {
+    auto& to = *out.add_profiles();
+    to_proto(profile, *to.mutable_ref());
+    to.set_new_path(profile.new_path.str());
+    to.set_is_passive(!profile.has_activation);
+  }
   if (in.expected_running) out.set_expected_running(in.expected_running->str());
   out.set_goal(std::string(to_string(in.goal)));
   out.set_magic_rollback(in.magic_rollback);
@@ -177,6 +224,12 @@ void to_proto(const SystemState& in, v1::SystemState& out) {
     if (out.failed_units_size() == static_cast<int>(kFailedUnitsMax)) break;
     out.add_failed_units(clean_text(unit, kUnitNameMax));
   }
+  for (const auto& [name, state] : in.user_profiles) {
+    auto& profile = *out.add_user_profiles();
+    profile.set_name(name);
+    if (state.path) profile.set_path(state.path->str());
+    profile.set_generation(state.generation.value_or(0));
+  }
 }
 
 void to_proto(const ActivationRecord& in, v1::JournalRecord& out) {
@@ -188,6 +241,7 @@ void to_proto(const ActivationRecord& in, v1::JournalRecord& out) {
   out.set_output(clean_text(in.output, kOutputMax));
   out.set_holder_stopped(in.holder_stopped);
   if (in.outcome) out.set_outcome(std::string(to_string(*in.outcome)));
+  out.set_at_profile(static_cast<uint32_t>(in.at));
   out.set_started_unix_ms(in.started_unix_ms);
   out.set_ended_unix_ms(in.ended_unix_ms);
 }

@@ -60,10 +60,11 @@ void Controller::carry(const HostAction& action) {
   };
   const bool is_local = std::holds_alternative<action::Evaluate>(action.what) ||
                         std::holds_alternative<action::Build>(action.what);
-  if (is_local)
+  if (is_local) {
+    const auto drv = *StorePath::parse("/nix/store/" + std::string(32, 'd') + "-d.drv");
     return answer(dice_.between(10, 2000),
-                  ActionValue(BuiltSystem{*StorePath::parse("/nix/store/" + std::string(32, 'd') + "-d.drv"),
-                                          Host::new_system()}));
+                  ActionValue(BuiltSystem{{{system_profile(Host::new_system()), drv, Host::new_system()}}}));
+  }
   const Error lost{ErrorKind::kUnreachable, "lost"};
   if (dice_.chance(kLoss)) return answer(dice_.between(500, 12'000), lost);
   timeline_.after(dice_.between(1, 300), [this, answer, lost, action] {

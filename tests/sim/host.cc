@@ -133,7 +133,7 @@ void Host::start_switch(const effect::RunSwitch& what, EffectId id) {
   waiting_.push_back({id, what.unit});
   if (what.attach) return;
   units_[what.unit] = {};
-  const bool is_new = what.system == new_system();
+  const bool is_new = what.closure == new_system();
   if (is_new && what.action == effect::SwitchAction::kTest && release_.hangs) return;
   int exit = is_new && what.action == effect::SwitchAction::kTest ? release_.switch_exit : 0;
   if (what.action == effect::SwitchAction::kBoot && dice_.chance(kBootLoaderFails)) exit = 1;
@@ -147,10 +147,10 @@ void Host::end_unit(const std::string& unit, std::optional<int> exit, const effe
   units_[unit] = {exit, true};
   const bool nothing_done = exit == 1 || exit == 100;
   if (!nothing_done && what.action == effect::SwitchAction::kTest) {
-    running_ = what.system;
-    if (what.system == new_system()) was_ever_switched_ = true;
+    running_ = what.closure;
+    if (what.closure == new_system()) was_ever_switched_ = true;
   }
-  if (!nothing_done && what.action == effect::SwitchAction::kBoot) boot_default_ = what.system;
+  if (!nothing_done && what.action == effect::SwitchAction::kBoot) boot_default_ = what.closure;
   const auto waiting = std::exchange(waiting_, {});
   for (const auto& w : waiting) {
     if (w.unit == unit)

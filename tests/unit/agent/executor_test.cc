@@ -279,7 +279,7 @@ TEST_F(ExecutorTest, SpeaksGrpcOverItsSocket) {
   v1::BeginReply begun;
   grpc::ClientContext c2;
   ASSERT_TRUE(stub->Begin(&c2, begin, &begun).ok());
-  begin.mutable_spec()->set_new_path("/etc/passwd");
+  begin.mutable_spec()->mutable_profiles(0)->set_new_path("/etc/passwd");
   grpc::ClientContext c3;
   EXPECT_EQ(stub->Begin(&c3, begin, &begun).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 

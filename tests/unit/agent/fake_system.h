@@ -47,9 +47,9 @@ class FakeSystem : public System {
     return EffectValue{};
   }
 
-  Result<void> admit(const ActivationSpec&) override { return {}; }
+  Result<ActivationSpec> admit(ActivationSpec spec) override { return spec; }
 
-  Result<HostFacts> inspect(const std::string&, bool) override {
+  Result<HostFacts> inspect(const std::vector<ProfileRef>&, bool) override {
     HostFacts facts;
     facts.state = state();
     facts.system = "x86_64-linux";
@@ -75,7 +75,7 @@ class FakeSystem : public System {
   Result<EffectValue> switch_to(const effect::RunSwitch& run, std::stop_token stop) {
     if (run.attach) return EffectValue{SwitchExit{std::nullopt, ""}};
     ++switches_;
-    while (is_switch_hanging && run.system == kNew) {
+    while (is_switch_hanging && run.closure == kNew) {
       if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "given up"};
       ::poll(nullptr, 0, 5);
       const std::lock_guard lock(mutex_);
@@ -83,9 +83,9 @@ class FakeSystem : public System {
     }
     const std::lock_guard lock(mutex_);
     if (run.action == effect::SwitchAction::kBoot)
-      return EffectValue{SwitchExit{is_commit_failing && run.system == kNew ? 1 : 0, ""}};
-    const int code = run.system == kNew ? switch_exit.load() : 0;
-    if (code != 1 && code != 100) state_.running = run.system;
+      return EffectValue{SwitchExit{is_commit_failing && run.closure == kNew ? 1 : 0, ""}};
+    const int code = run.closure == kNew ? switch_exit.load() : 0;
+    if (code != 1 && code != 100) state_.running = run.closure;
     return EffectValue{SwitchExit{code, "switched \xff\xfe and more"}};
   }
 
@@ -101,9 +101,7 @@ inline ActivationSpec test_spec(int number = 1) {
       .nonce = kNonce,
       .who = "alice@laptop",
       .revision = "abc",
-      .profile_name = "system",
-      .profile_path = "/nix/var/nix/profiles/system",
-      .new_path = kNew};
+      .profiles = {system_profile(kNew)}};
   spec.activation_timeout = Millis(400);
   spec.confirm_timeout = Millis(400);
   spec.health.min_healthy = Millis(0);

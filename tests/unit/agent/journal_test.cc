@@ -155,7 +155,7 @@ TEST(Convert, RefusesWhatItCannotMean) {
   nonce.spec.nonce = "short";
   EXPECT_FALSE(decode_record(encode_record(nonce)));
   auto profile = record_in(Phase::kChecking);
-  profile.spec.profile_path = "/nix/../etc/passwd";
+  profile.spec.profiles[0].path = "/nix/../etc/passwd";
   EXPECT_FALSE(decode_record(encode_record(profile)));
   EXPECT_FALSE(decode_record("\xff\xff\xff"));
   EXPECT_FALSE(decode_record(""));

@@ -16,9 +16,7 @@ ActivationSpec spec_of(Goal goal) {
                       .nonce = "0123456789abcdef0123456789abcdef",
                       .who = "alice",
                       .revision = "",
-                      .profile_name = "system",
-                      .profile_path = "/nix/var/nix/profiles/system",
-                      .new_path = kNew};
+                      .profiles = {system_profile(kNew)}};
   spec.goal = goal;
   spec.health.checks.push_back({.name = "site", .kind = UnitCheck{"site.service"}});
   return spec;
@@ -40,7 +38,7 @@ std::vector<size_t> drive(Activation& machine, std::optional<size_t> hangs,
       if (hangs == kind) continue;
       EffectValue value;
       if (const auto* run = std::get_if<effect::RunSwitch>(&effect.what)) {
-        if (run->action == effect::SwitchAction::kTest) state.running = run->system;
+        if (run->action == effect::SwitchAction::kTest) state.running = run->closure;
         value = SwitchExit{0, ""};
       }
       if (std::holds_alternative<effect::ReadState>(effect.what)) value = state;

@@ -76,7 +76,7 @@ struct Host {
   }
 
   std::optional<Result<EffectValue>> run_switch(const effect::RunSwitch& run) {
-    const bool is_new = run.system == kNew;
+    const bool is_new = run.closure == kNew;
     calls.push_back(std::string(run.attach ? "attach " : "") + (is_new ? "new " : "old ") +
                     (run.action == effect::SwitchAction::kBoot ? "boot" : "test"));
     if (run.attach) return Result<EffectValue>(EffectValue{SwitchExit{std::nullopt, ""}});
@@ -84,14 +84,14 @@ struct Host {
       return Result<EffectValue>(EffectValue{SwitchExit{switch_exit, "dry"}});
     if (run.action == effect::SwitchAction::kBoot) {
       const auto exit = is_new ? boot_exit : std::optional<int>(0);
-      if (exit == 0) boot_default = run.system;
+      if (exit == 0) boot_default = run.closure;
       return Result<EffectValue>(EffectValue{SwitchExit{exit, ""}});
     }
     if (is_new && is_switch_hanging) return std::nullopt;
     if (!is_new && is_reactivation_hanging) return std::nullopt;
     const auto exit = is_new ? switch_exit : reactivate_exit;
     const bool starts = exit != 1 && exit != 100;
-    if (starts && (exit == 0 || takes_effect)) running = run.system;
+    if (starts && (exit == 0 || takes_effect)) running = run.closure;
     failed_units = is_new && starts ? fails_after_switch : std::vector<std::string>{};
     return Result<EffectValue>(EffectValue{SwitchExit{exit, "said"}});
   }
@@ -132,9 +132,7 @@ ActivationSpec spec_of(Goal goal = Goal::kSwitch) {
                       .nonce = kNonce,
                       .who = "alice",
                       .revision = "",
-                      .profile_name = "system",
-                      .profile_path = "/nix/var/nix/profiles/system",
-                      .new_path = kNew};
+                      .profiles = {system_profile(kNew)}};
   spec.goal = goal;
   HealthCheck check;
   check.name = "site";

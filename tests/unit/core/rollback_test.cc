@@ -16,7 +16,7 @@ const StorePath kNew = *StorePath::parse("/nix/store/111111111111111111111111111
 ActivationRecord half_committed() {
   ActivationRecord record{.spec = {.deployment = *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV"),
                                    .nonce = std::string(32, '0'),
-                                   .new_path = kNew}};
+                                   .profiles = {system_profile(kNew)}}};
   record.phase = Phase::kProfileSet;
   record.before = {.running = kOld, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
   return record;
@@ -40,7 +40,7 @@ struct World {
     if (const auto* run = std::get_if<effect::RunSwitch>(&what)) {
       if (run->action != effect::SwitchAction::kBoot) return EffectValue(SwitchExit{0, ""});
       if (boot_failures-- > 0) return EffectValue(SwitchExit{1, ""});
-      boot_default = run->system;
+      boot_default = run->closure;
       return EffectValue(SwitchExit{0, ""});
     }
     return EffectValue{};

@@ -1,0 +1,142 @@
+#include "agent/profile.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "agent/file_io.h"
+#include "agent/nixos_system.h"
+#include "agent/tools.h"
+
+namespace flurry::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Millis kNixEnvTimeout{60'000};
+constexpr Millis kToolTimeout{20'000};
+
+std::vector<std::string> split(const std::string& line, char separator) {
+  std::vector<std::string> out(1);
+  for (const char c : line) {
+    if (c == separator)
+      out.emplace_back();
+    else
+      out.back() += c;
+  }
+  return out;
+}
+
+bool is_number(const std::string& text) {
+  return !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// Runs what touches the profile's link as the user whose it is.
+Result<void> run_for(const ProfileRef& profile, std::vector<std::string> argv, Millis timeout) {
+  if (profile.user != "root") {
+    ASSIGN_OR_RETURN(const Account account, find_account(profile.user));
+    argv = as_user(account, std::move(argv));
+  }
+  RETURN_IF_ERROR(run_tool_checked(std::move(argv), timeout));
+  return {};
+}
+
+std::string generation_link(const std::string& link, uint64_t number) {
+  return link + "-" + std::to_string(number) + "-link";
+}
+
+}  // namespace
+
+// By a program of the host: a static one can't load what the host's name service may need.
+Result<Account> find_account(const std::string& user) {
+  ASSIGN_OR_RETURN(const auto found, run_tool({"getent", "passwd", "--", user}, kToolTimeout));
+  const auto fields = split(found.standard_output.substr(0, found.standard_output.find('\n')), ':');
+  const bool is_whole = found.exit_code == 0 && fields.size() >= 7 && fields[0] == user &&
+                        is_number(fields[2]) && is_number(fields[3]) && fields[5].starts_with('/');
+  if (!is_whole) return Error{ErrorKind::kInvalidInput, "there is no user " + user + " on this host"};
+  return Account{user, fields[2], fields[3], fields[5]};
+}
+
+std::vector<std::string> as_user(const Account& account, std::vector<std::string> argv) {
+  std::vector<std::string> out = {
+      "setpriv", "--reuid=" + account.uid, "--regid=" + account.gid, "--init-groups",          "--",
+      "env",     "HOME=" + account.home,   "USER=" + account.name,   "LOGNAME=" + account.name};
+  // The user's own service manager and bus, where the user is logged in or lingers.
+  const std::string runtime = "/run/user/" + account.uid;
+  if (::access(runtime.c_str(), F_OK) == 0) {
+    out.push_back("XDG_RUNTIME_DIR=" + runtime);
+    out.push_back("DBUS_SESSION_BUS_ADDRESS=unix:path=" + runtime + "/bus");
+  }
+  out.insert(out.end(), argv.begin(), argv.end());
+  return out;
+}
+
+std::string default_profile_path(const Paths& paths, const Account& account, const std::string& name) {
+  const std::string shared = "/nix/var/nix/profiles/per-user/" + account.name;
+  if (account.name == "root" || fs::is_directory(paths.root + shared)) return shared + "/" + name;
+  return account.home + "/.local/state/nix/profiles/" + name;
+}
+
+ActivationKind activation_kind(const Paths& paths, const StorePath& closure) {
+  const std::string directory = paths.root + closure.str();
+  if (::access((directory + "/deploy-rs-activate").c_str(), X_OK) == 0) return ActivationKind::kScript;
+  if (::access((directory + "/activate").c_str(), X_OK) == 0) return ActivationKind::kActivate;
+  return ActivationKind::kNone;
+}
+
+Result<ActivationCommand> activation_command(const Paths& paths, const ProfileRef& profile,
+                                             const StorePath& closure, effect::SwitchAction action) {
+  using effect::SwitchAction;
+  const bool is_dry = action == SwitchAction::kDryActivate;
+  const std::string link = is_dry ? closure.str() : profile.path;
+  ActivationCommand out{{}, link};
+  switch (activation_kind(paths, closure)) {
+    case ActivationKind::kNone:
+      return ActivationCommand{};
+    case ActivationKind::kScript:
+      out.argv = {"env", "PROFILE=" + link, std::string("DRY_ACTIVATE=") + (is_dry ? "1" : "0"),
+                  std::string("BOOT=") + (action == SwitchAction::kBoot ? "1" : "0"),
+                  closure.str() + "/deploy-rs-activate"};
+      break;
+    case ActivationKind::kActivate:
+      if (action == SwitchAction::kBoot) return ActivationCommand{};  // it knows nothing of booting
+      out.argv = {closure.str() + "/activate"};
+      if (is_dry) out.argv = {"env", "DRY_RUN=1", closure.str() + "/activate"};
+      break;
+  }
+  if (profile.user == "root") return out;
+  ASSIGN_OR_RETURN(const Account account, find_account(profile.user));
+  out.argv = as_user(account, std::move(out.argv));
+  return out;
+}
+
+Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const StorePath& closure) {
+  const std::string link = paths.root + profile.path;
+  if (read_profile(paths.root, profile.path).path == closure) return {};
+  RETURN_IF_ERROR(
+      run_for(profile, {"mkdir", "-p", "--", fs::path(link).parent_path().string()}, kToolTimeout));
+  return run_for(profile, {"nix-env", "-p", link, "--set", closure.str()}, kNixEnvTimeout);
+}
+
+Result<void> restore_profile(const Paths& paths, const ProfileRef& profile, const ProfileState& before,
+                             const StorePath& new_path) {
+  const std::string link = paths.root + profile.path;
+  if (read_profile(paths.root, profile.path) == before) return {};
+  if (before.generation && before.path) {
+    const auto switched =
+        run_for(profile, {"nix-env", "-p", link, "--switch-generation", std::to_string(*before.generation)},
+                kNixEnvTimeout);
+    if (switched && read_profile(paths.root, profile.path).path == before.path) return {};
+    // Somebody has deleted old generations meanwhile; the closure is held by our own root.
+    return set_profile(paths, profile, *before.path);
+  }
+  // A link that named its closure without generations, or none at all: as it was, and none of ours.
+  if (before.path && profile.user == "root") return replace_link(link, before.path->str());
+  if (before.path) return run_for(profile, {"ln", "-sfnT", "--", before.path->str(), link}, kToolTimeout);
+  std::vector<std::string> remove = {"rm", "-f", "--", link};
+  for (const auto& made : list_generations(paths.root, profile.path))
+    if (made.path == new_path.str()) remove.push_back(generation_link(link, made.number));
+  return run_for(profile, std::move(remove), kToolTimeout);
+}
+
+}  // namespace flurry::agent

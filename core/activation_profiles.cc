@@ -1,0 +1,88 @@
+#include <algorithm>
+
+#include "core/activation.h"
+
+// Which of a host's profiles a deployment changes, and in what order it does so.
+
+namespace flurry {
+namespace {
+
+const ProfileState& state_of(const SystemState& state, const std::string& name) {
+  static const ProfileState kNone;
+  const auto it = state.user_profiles.find(name);
+  return it == state.user_profiles.end() ? kNone : it->second;
+}
+
+}  // namespace
+
+ProfileSpec system_profile(StorePath new_path) {
+  return {{std::string(kSystemProfile), "root", "/nix/var/nix/profiles/system"}, std::move(new_path)};
+}
+
+ProfileState profile_state(const SystemState& state, const ProfileRef& profile) {
+  if (profile.is_system()) return {state.profile, state.generation};
+  return state_of(state, profile.name);
+}
+
+// Decided by what the journal holds, so that every life of the driver decides it alike.
+bool Activation::changes(size_t index) const {
+  const ProfileSpec& spec = profile(index);
+  const bool is_set = profile_state(record_.before, spec).path == spec.new_path;
+  const bool runs = record_.before.running == spec.new_path;
+  switch (record_.spec.goal) {
+    case Goal::kDryActivate:
+      return true;
+    case Goal::kTest:
+      return spec.is_system() && !runs;  // a user profile can't be activated without being set
+    case Goal::kBoot:
+      return !is_set;
+    default:
+      return !is_set || (spec.is_system() && !runs);
+  }
+}
+
+std::optional<size_t> Activation::first_changed(size_t from) const {
+  for (size_t i = from; i < record_.spec.profiles.size(); ++i)
+    if (changes(i)) return i;
+  return std::nullopt;
+}
+
+std::optional<size_t> Activation::system_index() const {
+  for (size_t i = 0; i < record_.spec.profiles.size(); ++i)
+    if (profile(i).is_system()) return i;
+  return std::nullopt;
+}
+
+bool Activation::changes_system() const {
+  const auto index = system_index();
+  return index && changes(*index);
+}
+
+std::string Activation::what_a_test_leaves_alone() const {
+  std::string names;
+  for (const auto& spec : record_.spec.profiles)
+    if (!spec.is_system() && profile_state(record_.before, spec).path != spec.new_path)
+      names += (names.empty() ? "" : ", ") + spec.name;
+  if (record_.spec.goal != Goal::kTest || names.empty()) return "";
+  return "left alone, because a user profile can't be activated without being set: " + names +
+         "; deploy with --goal switch";
+}
+
+Millis Activation::for_each_profile(Millis timeout) const {
+  long long count = 0;
+  for (size_t i = 0; i < record_.spec.profiles.size(); ++i) count += changes(i);
+  return timeout * std::max(1LL, count);
+}
+
+// Begins a message about one profile; nothing where there is but the system.
+std::string Activation::about(size_t index) const {
+  return profile(index).is_system() ? "" : "profile " + profile(index).name + ": ";
+}
+
+bool Activation::is_committed(const SystemState& state) const {
+  for (size_t i = 0; i < record_.spec.profiles.size(); ++i)
+    if (changes(i) && profile_state(state, profile(i)).path != profile(i).new_path) return false;
+  return true;
+}
+
+}  // namespace flurry
