@@ -76,7 +76,7 @@ Result<ActionValue> HostRunner::run(size_t host, const action::Any& what, std::s
           [&](const action::Connect&) { return connect(host); },
           [&](const action::Evaluate&) { return Result<ActionValue>(ActionValue{}); },
           [&](const action::Build& build_action) { return build(host, build_action.system, stop); },
-          [&](const action::Copy& copy_action) { return copy(host, copy_action.path); },
+          [&](const action::Copy& copy_action) { return copy(host, copy_action.paths); },
           [&](const action::Begin& begin_action) { return begin(host, begin_action.spec); },
           [&](const action::Observe& observe_action) { return observe(host, observe_action.seen); },
           [&](const action::Reattach&) { return reattach(host); },
@@ -95,47 +95,50 @@ Result<void> HostRunner::redial(size_t host, TimePoint deadline) {
 Result<ActionValue> HostRunner::connect(size_t host) {
   const TimePoint deadline = sys::now() + kConnectTimeout;
   RETURN_IF_ERROR(redial(host, deadline));
-  ASSIGN_OR_RETURN(const Inspection inspection, inspect_settled(hosts_[host].session->agent(), deadline));
+  ASSIGN_OR_RETURN(const Inspection inspection,
+                   inspect_settled(hosts_[host].session->agent(), parts_.fleet.hosts[host], deadline));
   return ActionValue(inspection.facts);
 }
 
 void HostRunner::evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted, std::stop_token stop) {
   std::vector<size_t> hosts;
   for (const auto& [host, id] : wanted) hosts.push_back(host);
-  const auto on_host = [&](size_t host, Result<eval::SystemDerivation> system) {
+  const auto on_host = [&](size_t host, Result<HostDerivations> derivations) {
     const auto it =
         std::find_if(wanted.begin(), wanted.end(), [host](const auto& w) { return w.first == host; });
-    if (system)
-      parts_.happenings.push(ActionEnded{it->second, ActionValue(BuiltSystem{system->drv, system->out})});
+    if (derivations)
+      parts_.happenings.push(ActionEnded{it->second, ActionValue(*std::move(derivations))});
     else
-      parts_.happenings.push(ActionEnded{it->second, system.error()});
+      parts_.happenings.push(ActionEnded{it->second, derivations.error()});
   };
   parts_.evaluator.evaluate(parts_.fleet, hosts, on_host, sys::now() + kEvaluateTimeout, stop);
 }
 
-Result<ActionValue> HostRunner::build(size_t host, const BuiltSystem& system, std::stop_token stop) {
+Result<ActionValue> HostRunner::build(size_t host, const HostDerivations& system, std::stop_token stop) {
   while (!build_slots_.try_acquire_for(Millis(100)))
     if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped"};
   hosts_[host].builder = std::make_unique<eval::Builder>(parts_.eval_options);
   const auto on_log = [&](std::string_view line) {
     parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
   };
-  const auto built =
-      hosts_[host].builder->build({system.drv, system.out}, on_log, sys::now() + kBuildTimeout, stop);
+  Result<void> built;
+  for (const auto& profile : system.profiles)
+    if (built) built = hosts_[host].builder->build(profile, on_log, sys::now() + kBuildTimeout, stop);
   build_slots_.release();
   if (!built) return built.error();
   return ActionValue{};
 }
 
-Result<ActionValue> HostRunner::copy(size_t host, const StorePath& path) {
+Result<ActionValue> HostRunner::copy(size_t host, const std::vector<StorePath>& paths) {
   HostSession& session = *hosts_[host].session;
   auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
   if (!store) return store.error().with_context("the local Nix store");
   const auto on_progress = [&](const copy::CopyProgress& p) {
     parts_.happenings.push(HostCopying{host, {p.bytes_total, p.bytes_sent, p.paths_total, p.paths_done}});
   };
-  RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"),
-                                     parts_.options.deployment, path, *store, on_progress));
+  for (const auto& path : paths)
+    RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"),
+                                       parts_.options.deployment, path, *store, on_progress));
   return ActionValue{};
 }
 

@@ -69,8 +69,8 @@ class HostRunner {
   void reap();
   Result<ActionValue> run(size_t host, const action::Any& what, std::stop_token stop);
   Result<ActionValue> connect(size_t host);
-  Result<ActionValue> build(size_t host, const BuiltSystem& system, std::stop_token stop);
-  Result<ActionValue> copy(size_t host, const StorePath& path);
+  Result<ActionValue> build(size_t host, const HostDerivations& system, std::stop_token stop);
+  Result<ActionValue> copy(size_t host, const std::vector<StorePath>& paths);
   Result<ActionValue> begin(size_t host, const ActivationSpec& spec);
   Result<ActionValue> observe(size_t host, uint64_t seen);
   Result<ActionValue> reattach(size_t host);

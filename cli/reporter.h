@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,8 +50,9 @@ struct StatusReport {
   std::string error;  // why it could not be asked; empty: the rest is set
   SystemState state;
   std::string booted;
-  std::string desired;        // out path that the flake says; empty: not evaluated
-  std::string desired_error;  // why the flake could not tell
+  std::string desired;  // system that the flake says; empty: not evaluated, or it says none
+  std::map<std::string, std::string> desired_profiles;  // of users, by name
+  std::string desired_error;                            // why the flake could not tell
   bool reboot_needed = false;
   std::string system_running;  // "running", "degraded"
   std::string agent_version;

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "core/profile.h"
 #include "core/sys/clock.h"
 
 namespace flurry {
@@ -18,10 +19,10 @@ bool is_finishing(const Inspection& inspection) {
 
 }  // namespace
 
-Result<Inspection> inspect_settled(AgentClient& agent, TimePoint deadline) {
+Result<Inspection> inspect_settled(AgentClient& agent, const HostConfig& host, TimePoint deadline) {
   const TimePoint until = std::min(deadline, sys::now() + kSettle);
   for (;;) {
-    ASSIGN_OR_RETURN(Inspection inspection, agent.inspect(false, deadline));
+    ASSIGN_OR_RETURN(Inspection inspection, agent.inspect(ordered_profiles(host), false, deadline));
     if (!is_finishing(inspection) || sys::now() >= until) return inspection;
     std::this_thread::sleep_for(kInterval);
   }

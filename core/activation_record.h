@@ -11,6 +11,7 @@
 #include "core/health_policy.h"
 #include "core/names.h"
 #include "core/outcome.h"
+#include "core/profile.h"
 #include "core/time.h"
 
 namespace flurry {
@@ -32,9 +33,6 @@ enum class Phase {
 // "awaiting-confirmation"
 std::string_view to_string(Phase phase);
 
-// The name of the profile that is the NixOS system; any other is a user's.
-inline constexpr std::string_view kSystemProfile = "system";
-
 // What a profile's present generation names, and its number; nothing where there is no such profile.
 struct ProfileState {
   std::optional<StorePath> path;
@@ -52,17 +50,8 @@ struct SystemState {
   std::map<std::string, ProfileState> user_profiles;  // by name; those that were asked for
 };
 
-// One profile of a host.
-struct ProfileRef {
-  std::string name;
-  std::string user;  // owns the profile, and runs its activation
-  std::string path;  // of its link; empty: where Nix keeps it for that user, which the host knows
-
-  bool is_system() const { return name == kSystemProfile; }
-};
-
-// And what it is to become. The system is tested before it is committed. A user profile can't be: its
-// activation finds its files through the profile's link, so that is set first.
+// A profile of a host and what it is to become. The system is tested before it is committed. A user profile
+// can't be: its activation finds its files through the profile's link, so that is set first.
 struct ProfileSpec : ProfileRef {
   StorePath new_path;
   bool has_activation = true;  // false: nothing runs, the link is all; the host finds out

@@ -23,6 +23,7 @@ enum class BuildOn { kLocal, kTarget };
 struct ProfileConfig {
   std::string user = "root";  // who owns the profile
   bool has_path = false;      // false: nixosConfigurations.<host>'s toplevel; only legal for "system"
+  std::string link;           // of a user's profile; empty: where Nix keeps it for that user
   bool operator==(const ProfileConfig&) const = default;
 };
 

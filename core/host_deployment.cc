@@ -125,7 +125,8 @@ std::vector<action::Any> HostDeployment::prepare() {
   std::vector<action::Any> out;
   if (needs_host()) out.push_back(action::Connect{});
   if (ticket_.fixed_path)
-    system_ = BuiltSystem{{{system_profile(*ticket_.fixed_path), *ticket_.fixed_path, *ticket_.fixed_path}}};
+    system_ =
+        HostDerivations{{{system_profile(*ticket_.fixed_path), *ticket_.fixed_path, *ticket_.fixed_path}}};
   else
     out.push_back(action::Evaluate{});
   return out;
@@ -176,7 +177,7 @@ void HostDeployment::on_connected(const Result<ActionValue>& result) {
 
 void HostDeployment::on_evaluated(const Result<ActionValue>& result) {
   if (!result) return fail(Stage::kEvaluate, result.error().message);
-  system_ = *std::get_if<BuiltSystem>(&*result);
+  system_ = *std::get_if<HostDerivations>(&*result);
   settle_unchanged();
 }
 
@@ -184,12 +185,13 @@ void HostDeployment::on_evaluated(const Result<ActionValue>& result) {
 void HostDeployment::settle_unchanged() {
   if (!facts_ || !system_) return;
   const auto& profiles = system_->profiles;
-  const bool committed = std::all_of(profiles.begin(), profiles.end(),
-                                     [this](const BuiltProfile& profile) { return is_committed(profile); });
+  const bool committed =
+      std::all_of(profiles.begin(), profiles.end(),
+                  [this](const ProfileDerivation& profile) { return is_committed(profile); });
   if (options_.goal == Goal::kSwitch && committed) end(Outcome::kUnchanged, Stage::kEnded, "");
 }
 
-bool HostDeployment::is_committed(const BuiltProfile& built) const {
+bool HostDeployment::is_committed(const ProfileDerivation& built) const {
   const bool runs = !built.profile.is_system() || facts_->state.running == built.out;
   return runs && profile_state(facts_->state, built.profile).path == built.out;
 }
@@ -202,12 +204,6 @@ std::vector<StorePath> HostDeployment::paths() const {
 
 Millis HostDeployment::activation_time() const {
   return host_.activation_timeout * static_cast<long long>(system_->profiles.size());
-}
-
-const BuiltProfile* BuiltSystem::system() const {
-  for (const auto& built : profiles)
-    if (built.profile.is_system()) return &built;
-  return nullptr;
 }
 
 void HostDeployment::on_begun(TimePoint now, const Result<ActionValue>& result) {
@@ -290,8 +286,7 @@ void HostDeployment::fail(Stage stage, const std::string& reason) {
 void HostDeployment::end(Outcome outcome, Stage stage, std::string reason, std::string output) {
   HostResult result{outcome, stage, std::move(reason), std::move(output), {}, {}};
   if (system_) {
-    // A host has one line: its system where that is deployed, else the first of its profiles.
-    const BuiltProfile& told = system_->system() ? *system_->system() : system_->profiles.front();
+    const ProfileDerivation& told = system_->main();
     result.to_path = told.out.str();
     const auto from =
         told.profile.is_system() || !facts_ ? std::nullopt : profile_state(facts_->state, told.profile).path;

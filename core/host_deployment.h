@@ -10,6 +10,7 @@
 #include "core/fleet.h"
 #include "core/names.h"
 #include "core/outcome.h"
+#include "core/profile.h"
 #include "core/result.h"
 #include "core/time.h"
 
@@ -41,21 +42,6 @@ struct HostFacts {
   std::optional<std::string> held_by;  // "01J… of alice@laptop (checking)"; none: free
 };
 
-// One profile of a host as evaluation found it; built by the end of a Build.
-struct BuiltProfile {
-  ProfileRef profile;
-  StorePath drv;
-  StorePath out;
-};
-
-// What a host is to get, in the order of activation; never empty.
-struct BuiltSystem {
-  std::vector<BuiltProfile> profiles;
-
-  // Null where the host's system is not flurry's to change.
-  const BuiltProfile* system() const;
-};
-
 // A deployment as its host tells it.
 struct AgentView {
   bool known = false;
@@ -72,9 +58,9 @@ struct AgentView {
 namespace action {
 
 struct Connect {};   // dial, bring the agent along, inspect -> HostFacts
-struct Evaluate {};  // -> BuiltSystem (not built yet)
+struct Evaluate {};  // -> HostDerivations (not built yet)
 struct Build {
-  BuiltSystem system;
+  HostDerivations system;
 };
 struct Copy {
   std::vector<StorePath> paths;
@@ -94,7 +80,7 @@ using Any = std::variant<Connect, Evaluate, Build, Copy, Begin, Observe, Reattac
 
 }  // namespace action
 
-using ActionValue = std::variant<std::monostate, HostFacts, BuiltSystem, AgentView>;
+using ActionValue = std::variant<std::monostate, HostFacts, HostDerivations, AgentView>;
 
 struct HostResult {
   Outcome outcome = Outcome::kUnknown;
@@ -159,7 +145,7 @@ class HostDeployment {
   void on_view(TimePoint now, const AgentView& view);
   void on_lost(TimePoint now, const Error& error);
   void settle_unchanged();
-  bool is_committed(const BuiltProfile& profile) const;
+  bool is_committed(const ProfileDerivation& profile) const;
   void fail(Stage stage, const std::string& reason);
   void end(Outcome outcome, Stage stage, std::string reason, std::string output = {});
   ActivationSpec spec() const;
@@ -178,7 +164,7 @@ class HostDeployment {
   bool proceeded_ = false;
   bool begun_ = false;  // Begin may have reached the agent
   std::optional<HostFacts> facts_;
-  std::optional<BuiltSystem> system_;
+  std::optional<HostDerivations> system_;
   uint64_t seen_ = 0;
   Phase phase_ = Phase::kPrepared;
   std::string lost_;     // why the connection is gone, empty while it is there

@@ -51,18 +51,18 @@ Result<void> Builder::make_roots() {
   return {};
 }
 
-Result<void> Builder::build(const SystemDerivation& system, const OnLog& on_log, TimePoint deadline,
+Result<void> Builder::build(const ProfileDerivation& derivation, const OnLog& on_log, TimePoint deadline,
                             std::stop_token stop) {
   if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped by the user"};
   if (roots_.empty()) RETURN_IF_ERROR(make_roots());
   sys::Command command;
   command.argv = {"nix-store",
                   "--realise",
-                  system.drv.str(),
+                  derivation.drv.str(),
                   "--log-format",
                   "internal-json",
                   "--add-root",
-                  roots_ + "/" + std::string(system.out.hash_part()),
+                  roots_ + "/" + std::string(derivation.out.hash_part()),
                   "--indirect"};
   for (const auto& [name, value] : options_.nix_options)
     command.argv.insert(command.argv.end(), {"--option", name, value});
@@ -75,7 +75,7 @@ Result<void> Builder::build(const SystemDerivation& system, const OnLog& on_log,
   if (result->exit_code == 0) return {};
   if (result->signal != 0)
     return Error{ErrorKind::kFailed, "build: nix-store ended by " + sys::describe_exit(*result)};
-  return Error{ErrorKind::kFailed, log.describe_failure(system.drv.str())};
+  return Error{ErrorKind::kFailed, log.describe_failure(derivation.drv.str())};
 }
 
 }  // namespace flurry::eval

@@ -25,10 +25,10 @@ class Builder {
   // A line of some build's log: "name> line". Called on the thread of its build().
   using OnLog = std::function<void(std::string_view line)>;
 
-  // Returns when system.out is valid; at once when it is already. kFailed: the message names the
+  // Returns when the output is valid; at once when it is already. kFailed: the message names the
   // derivation that failed, the end of its log, and how to read all of it. kTimedOut; kCancelled: a
   // stop is looked at before the start.
-  Result<void> build(const SystemDerivation& system, const OnLog& on_log, TimePoint deadline,
+  Result<void> build(const ProfileDerivation& derivation, const OnLog& on_log, TimePoint deadline,
                      std::stop_token stop);
 
  private:

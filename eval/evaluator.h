@@ -9,6 +9,7 @@
 
 #include "core/fleet.h"
 #include "core/names.h"
+#include "core/profile.h"
 #include "core/result.h"
 #include "core/time.h"
 
@@ -25,12 +26,6 @@ struct EvalOptions {
   std::vector<std::string> environment;  // "NAME=value" for Nix, added to or replacing ours
 };
 
-// A host's system as Nix instantiated it; nothing is built.
-struct SystemDerivation {
-  StorePath drv;
-  StorePath out;
-};
-
 // Reads flakes. One thread at a time; calls block until done, deadline or stop.
 class Evaluator {
  public:
@@ -42,10 +37,10 @@ class Evaluator {
   virtual Result<Fleet> load_fleet(const std::string& flake_ref, TimePoint deadline,
                                    std::stop_token stop) = 0;
 
-  using OnHost = std::function<void(size_t host, Result<SystemDerivation> system)>;
+  using OnHost = std::function<void(size_t host, Result<HostDerivations> derivations)>;
 
-  // Instantiates the `system` profile of these hosts (indexes into fleet.hosts). `on_host` is called
-  // exactly once for each of them, on the calling thread, as soon as its result is known: one host's
+  // Instantiates the profiles of these hosts (indexes into fleet.hosts); nothing is built. `on_host` is
+  // called exactly once for each of them, on the calling thread, as soon as its result is known: one host's
   // error is its own. After a stop or the deadline the rest get kCancelled or kTimedOut.
   virtual void evaluate(const Fleet& fleet, const std::vector<size_t>& hosts, const OnHost& on_host,
                         TimePoint deadline, std::stop_token stop) = 0;

@@ -108,17 +108,27 @@ Fleet with_source(Fleet fleet, const Fleet& source) {
   return fleet;
 }
 
+bool takes_its_system_by_name(const HostConfig& host) {
+  const auto system = host.profiles.find(std::string(kSystemProfile));
+  return system != host.profiles.end() && !system->second.has_path;
+}
+
 // A host without a path of its own is a nixosConfiguration of its name.
-Result<void> check_systems(const Fleet& fleet, const Probe& names_json) {
+Result<void> check_systems(Fleet& fleet, const Probe& names_json) {
   std::vector<std::string> names;
   if (names_json) {
     ASSIGN_OR_RETURN(const Json root, parse_json(*names_json, "nixosConfigurations"));
     if (!root.is_array()) return wrong_type("nixosConfigurations", "an attribute set", root);
     for (const auto& name : root) names.push_back(name.is_string() ? name.get<std::string>() : "");
   }
-  for (const auto& host : fleet.hosts) {
+  for (auto& host : fleet.hosts) {
     const std::string& name = host.name.str();
-    if (host.profiles.at("system").has_path || std::binary_search(names.begin(), names.end(), name)) continue;
+    if (!takes_its_system_by_name(host) || std::binary_search(names.begin(), names.end(), name)) continue;
+    // A machine that is not NixOS, with users' profiles only; but a name that is nearly one is misspelt.
+    if (host.profiles.size() > 1 && did_you_mean(name, names).empty()) {
+      host.profiles.erase(std::string(kSystemProfile));
+      continue;
+    }
     return wrong(place_of("flurry.hosts", name), "no nixosConfigurations has this name" +
                                                      did_you_mean(name, names) +
                                                      "; name it so, or set profiles.system.path");
@@ -134,8 +144,7 @@ Result<Fleet> fleet_from_output(const FlakeReader& reader, const std::string& js
     return bad_flake(reader.source(),
                      "has a package named flurry, which hides the output 'flurry': rename the package");
   ASSIGN_OR_RETURN(auto fleet, parse_fleet_json(root.at("fleet").dump()));
-  const bool needs_names = std::any_of(fleet.hosts.begin(), fleet.hosts.end(),
-                                       [](const HostConfig& h) { return !h.profiles.at("system").has_path; });
+  const bool needs_names = std::any_of(fleet.hosts.begin(), fleet.hosts.end(), takes_its_system_by_name);
   if (needs_names && !names) return names.error();
   if (needs_names) RETURN_IF_ERROR(check_systems(fleet, *names));
   return with_source(std::move(fleet), reader.source());

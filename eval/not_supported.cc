@@ -23,9 +23,11 @@ constexpr HostRule kHostRules[] = {
     {"buildOn", "building on the target", [](const HostConfig& h) { return h.build_on != BuildOn::kLocal; }},
     {"substituteOnTarget", "substituting on the target",
      [](const HostConfig& h) { return h.substitute_on_target; }},
-    {"profiles", "a profile other than 'system'", [](const HostConfig& h) { return h.profiles.size() > 1; }},
     {"profiles.system.user", "a system profile of a user other than root",
-     [](const HostConfig& h) { return h.profiles.at("system").user != "root"; }},
+     [](const HostConfig& h) {
+       const auto system = h.profiles.find("system");
+       return system != h.profiles.end() && system->second.user != "root";
+     }},
     {"health.checks", "a grpc check",
      [](const HostConfig& h) {
        return any_check(h, [](const HealthCheck& c) { return std::holds_alternative<GrpcCheck>(c.kind); });

@@ -2,6 +2,8 @@
 #include <atomic>
 #include <deque>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -23,9 +25,20 @@ constexpr size_t kChunkMax = 10;
 constexpr size_t kHostMemory = size_t{3} << 30;
 constexpr size_t kResultsWaitingMax = 256;
 
-struct Answer {
+// One profile of one host.
+struct Item {
   size_t host;
-  Result<SystemDerivation> system;
+  size_t profile;  // index into ordered_profiles()
+};
+
+struct Paths {
+  StorePath drv;
+  StorePath out;
+};
+
+struct Answer {
+  Item item;
+  Result<Paths> paths;
 };
 
 // Available memory in bytes; a big number when the kernel doesn't tell.
@@ -48,33 +61,35 @@ std::string make_marker() {
   return "flurry-" + std::to_string(random()) + std::to_string(random());
 }
 
+// "HOST PROFILE": nothing in these names needs escaping, in Nix or between blanks.
 std::string expression(const std::string& marker, bool own_path, const std::vector<std::string>& names) {
-  // `names` are HostNames: nothing in them needs escaping.
   std::string list;
-  for (const auto& name : names) list += " \"" + name + "\"";
-  const std::string path = own_path
-                               ? "(f.hosts.${name}.profiles.system.path or f.defaults.profiles.system.path)"
-                               : "f.${name}.config.system.build.toplevel";
-  return "f: builtins.map (name: builtins.trace \"" + marker + " begin ${name}\" (let p = " + path +
+  for (const auto& name : names) {
+    const size_t blank = name.find(' ');
+    list += " { h = \"" + name.substr(0, blank) + "\"; n = \"" + name.substr(blank + 1) + "\"; }";
+  }
+  const std::string path = own_path ? "(f.hosts.${h}.profiles.${n}.path or f.defaults.profiles.${n}.path)"
+                                    : "f.${h}.config.system.build.toplevel";
+  return "f: builtins.map ({ h, n }: builtins.trace \"" + marker + " begin ${h} ${n}\" (let p = " + path +
          "; s = builtins.unsafeDiscardStringContext; in "
-         "if !(builtins.isAttrs p && p ? drvPath && p ? outPath) then throw \"the path of profile system is "
+         "if !(builtins.isAttrs p && p ? drvPath && p ? outPath) then throw \"the path of profile ${n} is "
          "not a derivation\" else "
          "builtins.trace \"" +
-         marker + " done ${name} ${s p.drvPath} ${s p.outPath}\" true)) [" + list + " ]";
+         marker + " done ${h} ${n} ${s p.drvPath} ${s p.outPath}\" true)) [" + list + " ]";
 }
 
 // "DRV OUT"
-Result<SystemDerivation> parse_paths(std::string_view text) {
+Result<Paths> parse_paths(std::string_view text) {
   const size_t blank = std::min(text.find(' '), text.size());
   ASSIGN_OR_RETURN(auto drv, StorePath::parse(text.substr(0, blank)));
   ASSIGN_OR_RETURN(auto out, StorePath::parse(text.substr(std::min(blank + 1, text.size()))));
-  return SystemDerivation{std::move(drv), std::move(out)};
+  return Paths{std::move(drv), std::move(out)};
 }
 
-// Hosts that one process evaluates: all of them by their own path, or all of them without.
+// What one process evaluates: all by their own path, or all without. A host's items stand together.
 struct Chunk {
   bool own_path;
-  std::vector<size_t> hosts;
+  std::vector<Item> items;
 };
 
 // One worker's way through chunks.
@@ -85,16 +100,16 @@ class Worker {
       : fleet_(fleet), options_(options), answers_(answers), deadline_(deadline), stop_(std::move(stop)) {}
 
   void evaluate(const Chunk& chunk) {
-    rest_.assign(chunk.hosts.begin(), chunk.hosts.end());
+    rest_.assign(chunk.items.begin(), chunk.items.end());
     while (!rest_.empty()) run_process(chunk.own_path);
   }
 
  private:
-  // Takes at least one host off rest_.
+  // Takes at least one item off rest_.
   void run_process(bool own_path) {
     const std::string marker = make_marker();
     std::vector<std::string> names;
-    for (size_t host : rest_) names.push_back(name_of(host));
+    for (const Item& item : rest_) names.push_back(name_of(item));
     begun_ = false;
     const auto output = run_nix(
         options_,
@@ -124,51 +139,92 @@ class Worker {
     if (line == "begin " + name) begun_ = true;
     const std::string done = "done " + name + " ";
     if (!line.starts_with(done)) return;
-    auto system = parse_paths(line.substr(done.size()));
+    auto paths = parse_paths(line.substr(done.size()));
     begun_ = false;
-    answer(system ? std::move(system) : system.error().with_context("evaluation: unexpected answer"));
+    answer(paths ? std::move(paths) : paths.error().with_context("evaluation: unexpected answer"));
   }
 
-  void answer(Result<SystemDerivation> system) {
-    const size_t host = rest_.front();
+  // A host has failed with the first of its items: the others are nobody's.
+  void answer(Result<Paths> paths) {
+    const Item item = rest_.front();
     rest_.pop_front();
-    answers_.push({host, std::move(system)});
+    while (!paths && !rest_.empty() && rest_.front().host == item.host) rest_.pop_front();
+    answers_.push({item, std::move(paths)});
   }
 
   void answer_all(const Error& error) {
     while (!rest_.empty()) answer(error);
   }
 
-  const std::string& name_of(size_t host) const { return fleet_.hosts[host].name.str(); }
+  std::string name_of(const Item& item) const {
+    const HostConfig& host = fleet_.hosts[item.host];
+    return host.name.str() + " " + ordered_profiles(host)[item.profile].name;
+  }
 
   const Fleet& fleet_;
   const EvalOptions& options_;
   sys::BoundedQueue<Answer>& answers_;
   const TimePoint deadline_;
   const std::stop_token stop_;
-  std::deque<size_t> rest_;  // in the order in which Nix evaluates them
-  bool begun_ = false;       // the first of rest_ is being evaluated
+  std::deque<Item> rest_;  // in the order in which Nix evaluates them
+  bool begun_ = false;     // the first of rest_ is being evaluated
 };
 
 std::vector<Chunk> make_chunks(const Fleet& fleet, const std::vector<size_t>& hosts, size_t workers) {
   const size_t size = std::clamp<size_t>((hosts.size() + workers - 1) / workers, 1, kChunkMax);
   std::vector<Chunk> chunks;
   for (const bool own_path : {false, true}) {
-    const size_t first = chunks.size();
-    for (size_t host : hosts) {
-      if (fleet.hosts[host].profiles.at("system").has_path != own_path) continue;
-      if (chunks.size() == first || chunks.back().hosts.size() == size) chunks.push_back({own_path, {}});
-      chunks.back().hosts.push_back(host);
+    size_t room = 0;  // hosts that the last chunk can still take
+    for (const size_t host : hosts) {
+      const auto profiles = ordered_profiles(fleet.hosts[host]);
+      std::vector<Item> items;
+      for (size_t i = 0; i < profiles.size(); ++i)
+        if (fleet.hosts[host].profiles.at(profiles[i].name).has_path == own_path) items.push_back({host, i});
+      if (items.empty()) continue;
+      if (room == 0) chunks.push_back({own_path, {}});
+      room = (room == 0 ? size : room) - 1;
+      chunks.back().items.insert(chunks.back().items.end(), items.begin(), items.end());
     }
   }
   return chunks;
 }
+
+// Puts the answers about one host together.
+class Collected {
+ public:
+  explicit Collected(const HostConfig& host) : profiles_(ordered_profiles(host)), found_(profiles_.size()) {}
+
+  // The host's result, once: with its last profile, or with its first error.
+  std::optional<Result<HostDerivations>> take(Answer& answer) {
+    if (is_told_) return std::nullopt;
+    is_told_ = !answer.paths || ++count_ == profiles_.size();
+    if (!answer.paths) return about(answer.item.profile, answer.paths.error());
+    found_[answer.item.profile] = *std::move(answer.paths);
+    if (!is_told_) return std::nullopt;
+    HostDerivations out;
+    for (size_t i = 0; i < profiles_.size(); ++i)
+      out.profiles.push_back({profiles_[i], found_[i]->drv, found_[i]->out});
+    return out;
+  }
+
+ private:
+  Error about(size_t profile, const Error& error) const {
+    return profiles_[profile].is_system() ? error : error.with_context("profile " + profiles_[profile].name);
+  }
+
+  std::vector<ProfileRef> profiles_;
+  std::vector<std::optional<Paths>> found_;
+  size_t count_ = 0;
+  bool is_told_ = false;
+};
 
 }  // namespace
 
 void NixEvaluator::evaluate(const Fleet& fleet, const std::vector<size_t>& hosts, const OnHost& on_host,
                             TimePoint deadline, std::stop_token stop) {
   if (hosts.empty()) return;
+  std::map<size_t, Collected> collected;
+  for (const size_t host : hosts) collected.emplace(host, fleet.hosts[host]);
   const size_t workers = worker_count(options_, hosts.size());
   const auto chunks = make_chunks(fleet, hosts, workers);
   sys::BoundedQueue<Answer> answers(kResultsWaitingMax);
@@ -181,7 +237,9 @@ void NixEvaluator::evaluate(const Fleet& fleet, const std::vector<size_t>& hosts
     });
   for (size_t answered = 0; answered < hosts.size();)
     for (auto& answer : answers.pop_all(std::nullopt)) {
-      on_host(answer.host, std::move(answer.system));
+      auto result = collected.at(answer.item.host).take(answer);
+      if (!result) continue;
+      on_host(answer.item.host, std::move(*result));
       ++answered;
     }
 }

@@ -64,6 +64,12 @@ std::string headline(const StatusReport& report, const Palette& palette) {
 }  // namespace
 
 std::string_view drift_of(const StatusReport& report) {
+  for (const auto& [name, path] : report.desired_profiles) {
+    const auto state = report.state.user_profiles.find(name);
+    const bool is_set = state != report.state.user_profiles.end() && state->second.path;
+    if (!is_set || state->second.path->str() != path) return "drifted";
+  }
+  if (report.desired.empty() && !report.desired_profiles.empty()) return "in-sync";
   if (report.desired.empty() || !report.state.running) return "unknown";
   // A system that runs and would not survive a reboot is not what the flake says either.
   const bool runs = report.state.running->str() == report.desired;
@@ -113,6 +119,13 @@ std::string status_text(const StatusReport& report, long long now, const Palette
     out += row("desired", "not evaluated: " + clean_line(report.desired_error));
   else if (!report.desired.empty() && drift_of(report) != "in-sync")
     out += row("desired", path_text(report.desired));
+  for (const auto& [name, held] : state.user_profiles) {
+    const std::string number = held.generation ? ", generation " + std::to_string(*held.generation) : "";
+    out += row("profile", clean_line(name) + ": " + path_text(held.path ? held.path->str() : "") + number);
+    const auto wanted = report.desired_profiles.find(name);
+    if (wanted != report.desired_profiles.end() && (!held.path || held.path->str() != wanted->second))
+      out += row("desired", clean_line(name) + ": " + path_text(wanted->second));
+  }
   if (!state.failed_units.empty()) out += row("failed", palette.red(joined(state.failed_units, kUnitsShown)));
   if (report.active) out += row("active", deployment_text(*report.active, now, palette));
   if (report.last) {

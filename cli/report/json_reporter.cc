@@ -131,6 +131,14 @@ void JsonReporter::status(const StatusReport& report) {
   out.set_host(clean_line(report.host));
   out.set_error(clean_text(report.error));
   if (report.state.running) out.set_running(report.state.running->str());
+  for (const auto& [name, held] : report.state.user_profiles) {
+    auto& profile = *out.add_user_profiles();
+    profile.set_name(name);
+    if (held.path) profile.set_path(held.path->str());
+    profile.set_generation(held.generation.value_or(0));
+    const auto wanted = report.desired_profiles.find(name);
+    if (wanted != report.desired_profiles.end()) profile.set_desired(wanted->second);
+  }
   if (report.state.profile) out.set_profile(report.state.profile->str());
   out.set_generation(report.state.generation.value_or(0));
   out.set_booted(clean_line(report.booted));

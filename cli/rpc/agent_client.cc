@@ -143,9 +143,11 @@ Result<std::unique_ptr<AgentClient>> AgentClient::connect(sys::Fd stream, TimePo
   return client;
 }
 
-Result<Inspection> AgentClient::inspect(bool with_generations, TimePoint deadline) {
+Result<Inspection> AgentClient::inspect(const std::vector<ProfileRef>& profiles, bool with_generations,
+                                        TimePoint deadline) {
   v1::InspectRequest request;
-  request.set_profile_path("/nix/var/nix/profiles/system");
+  for (const auto& profile : profiles)
+    if (!profile.is_system()) wire::to_proto(profile, *request.add_user_profiles());
   request.set_generations(with_generations);
   ASSIGN_OR_RETURN(const v1::InspectReply reply,
                    channel_->call(&v1::Agent::Stub::Inspect, request, deadline));

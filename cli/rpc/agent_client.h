@@ -43,7 +43,9 @@ class AgentClient {
 
   const std::string& version() const { return version_; }
 
-  Result<Inspection> inspect(bool with_generations, TimePoint deadline);
+  // The system, and these other profiles.
+  Result<Inspection> inspect(const std::vector<ProfileRef>& profiles, bool with_generations,
+                             TimePoint deadline);
   Result<void> begin(const ActivationSpec& spec, TimePoint deadline);
   Result<AgentView> observe(const DeploymentId& deployment, uint64_t seen, Millis wait);
   Result<AgentView> confirm(const DeploymentId& deployment, const std::string& nonce, TimePoint deadline);

@@ -38,14 +38,14 @@ int run_rollback(Context& context) {
   if (!agent) return fail_run(context, agent.error());
 
   using Answer = Result<StorePath>;
-  const auto targets =
-      ask_hosts<Answer>(context, *fleet, *agent, kSessionTimeout,
-                        [&](size_t, Result<std::unique_ptr<HostSession>> session) -> Answer {
-                          if (!session) return session.error();
-                          ASSIGN_OR_RETURN(const Inspection inspection,
-                                           (*session)->agent().inspect(true, sys::now() + kSessionTimeout));
-                          return choose_target(inspection, context.options.to_generation);
-                        });
+  const auto targets = ask_hosts<Answer>(
+      context, *fleet, *agent, kSessionTimeout,
+      [&](size_t, Result<std::unique_ptr<HostSession>> session) -> Answer {
+        if (!session) return session.error();
+        ASSIGN_OR_RETURN(const Inspection inspection,
+                         (*session)->agent().inspect({}, true, sys::now() + kSessionTimeout));
+        return choose_target(inspection, context.options.to_generation);
+      });
   if (!targets) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
 
   std::vector<std::optional<StorePath>> paths;

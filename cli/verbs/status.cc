@@ -11,14 +11,14 @@ namespace {
 constexpr Millis kSessionTimeout{30'000};
 constexpr Millis kEvaluateTimeout{3600'000};
 
-StatusReport ask(const std::string& name, Result<std::unique_ptr<HostSession>> session) {
-  StatusReport report{.host = name};
+StatusReport ask(const HostConfig& host, Result<std::unique_ptr<HostSession>> session) {
+  StatusReport report{.host = host.name.str()};
   if (!session) {
     report.error = session.error().message;
     return report;
   }
   AgentClient& agent = (*session)->agent();
-  const auto inspection = inspect_settled(agent, sys::now() + kSessionTimeout);
+  const auto inspection = inspect_settled(agent, host, sys::now() + kSessionTimeout);
   if (!inspection) {
     report.error = inspection.error().message;
     return report;
@@ -42,24 +42,24 @@ int run_status(Context& context) {
   if (!agent) return fail_run(context, agent.error());
 
   // What the flake says is evaluated while the hosts are asked.
-  std::vector<std::string> desired(fleet->hosts.size());
+  std::vector<HostDerivations> desired(fleet->hosts.size());
   std::vector<std::string> desired_error(fleet->hosts.size());
   std::jthread evaluation([&](const std::stop_token& stop) {
     std::vector<size_t> all(fleet->hosts.size());
     std::iota(all.begin(), all.end(), 0);
     context.evaluator.evaluate(
         *fleet, all,
-        [&](size_t host, const Result<eval::SystemDerivation>& system) {
-          if (system)
-            desired[host] = system->out.str();
+        [&](size_t host, const Result<HostDerivations>& derivations) {
+          if (derivations)
+            desired[host] = *derivations;
           else
-            desired_error[host] = system.error().message;
+            desired_error[host] = derivations.error().message;
         },
         sys::now() + kEvaluateTimeout, stop);
   });
   auto reports = ask_hosts<StatusReport>(context, *fleet, *agent, kSessionTimeout,
                                          [&](size_t host, Result<std::unique_ptr<HostSession>> session) {
-                                           return ask(fleet->hosts[host].name.str(), std::move(session));
+                                           return ask(fleet->hosts[host], std::move(session));
                                          });
   if (!reports) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
   evaluation.join();
@@ -67,7 +67,9 @@ int run_status(Context& context) {
   bool is_unreachable = false;
   for (size_t i = 0; i < reports->size(); ++i) {
     StatusReport& report = (*reports)[i];
-    report.desired = desired[i];
+    for (const auto& derivation : desired[i].profiles)
+      (derivation.profile.is_system() ? report.desired : report.desired_profiles[derivation.profile.name]) =
+          derivation.out.str();
     report.desired_error = desired_error[i];
     is_unreachable |= !report.error.empty();
     context.reporter.status(report);

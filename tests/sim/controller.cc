@@ -63,7 +63,7 @@ void Controller::carry(const HostAction& action) {
   if (is_local) {
     const auto drv = *StorePath::parse("/nix/store/" + std::string(32, 'd') + "-d.drv");
     return answer(dice_.between(10, 2000),
-                  ActionValue(BuiltSystem{{{system_profile(Host::new_system()), drv, Host::new_system()}}}));
+                  ActionValue(HostDerivations{{{system_profile(Host::new_system()), drv, Host::new_system()}}}));
   }
   const Error lost{ErrorKind::kUnreachable, "lost"};
   if (dice_.chance(kLoss)) return answer(dice_.between(500, 12'000), lost);

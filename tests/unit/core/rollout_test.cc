@@ -81,7 +81,8 @@ class World {
       return or_fault(connect_fails, host, facts.count(host) ? facts[host] : healthy);
     }
     if (std::holds_alternative<action::Evaluate>(what))
-      return or_fault(evaluate_fails, host, BuiltSystem{{{system_profile(path('2')), path('d'), path('2')}}});
+      return or_fault(evaluate_fails, host,
+                      HostDerivations{{{system_profile(path('2')), path('d'), path('2')}}});
     if (std::holds_alternative<action::Build>(what)) return or_fault(build_fails, host, {});
     if (std::holds_alternative<action::Copy>(what)) return or_fault(copy_fails, host, {});
     if (std::holds_alternative<action::Begin>(what)) return or_fault(begin_fails, host, {});

@@ -177,8 +177,6 @@ TEST(FleetJson, RefusesWhatIsToComeOnlyWhenItMatters) {
   const std::pair<std::string, std::string> cases[] = {
       {host(R"("buildOn":"target")"), h + "buildOn: building on the target" + no},
       {host(R"("substituteOnTarget":true)"), h + "substituteOnTarget: substituting on the target" + no},
-      {host(R"("profiles":{"alice":{"user":"alice","path":true}})"),
-       h + "profiles: a profile other than 'system'" + no},
       {check(R"("grpc":"localhost:50051")"), h + "health.checks: a grpc check" + no},
       {check(R"("tcp":"a:1","from":"controller")"), h + "health.checks: a check from the controller" + no},
       {rollout(R"("canary":"a")"), "flurry.rollout.canary:" + no},

@@ -42,10 +42,10 @@ class NixTest : public testing::Test {
     NixEvaluator(nix_->options())
         .evaluate(
             fleet, all,
-            [&](size_t host, Result<SystemDerivation> system) {
+            [&](size_t host, Result<HostDerivations> system) {
               const auto name = fleet.hosts[host].name.str();
               EXPECT_FALSE(answers.contains(name)) << name << " was answered twice";
-              answers[name] = system ? std::string(system->out.name()) : system.error().message;
+              answers[name] = system ? std::string(system->system()->out.name()) : system.error().message;
             },
             soon(), stop);
     return answers;
@@ -197,11 +197,40 @@ TEST_F(NixTest, OverridesReachEveryCall) {
   const auto fleet = evaluator.load_fleet(flake, soon(), {});
   ASSERT_TRUE(fleet) << fleet.error().message;
   evaluator.evaluate(*fleet, {0},
-                     [](size_t, Result<SystemDerivation> system) {
+                     [](size_t, Result<HostDerivations> system) {
                        ASSERT_TRUE(system) << system.error().message;
-                       EXPECT_EQ(system->out.name(), "overridden");
+                       EXPECT_EQ(system->system()->out.name(), "overridden");
                      },
                      soon(), {});
+}
+
+TEST_F(NixTest, EvaluatesEveryProfileOfAHostInTheOrderOfItsActivation) {
+  const auto fleet = load(nix_->flake(R"(
+    nixosConfigurations.a = nixos (mk "sys-a" "");
+    flurry.defaults.profiles.ops = { path = mk "ops" ""; };
+    flurry.hosts = {
+      a = { profiles.alice = { user = "alice"; path = mk "home" ""; }; profilesOrder = [ "ops" ]; };
+      home-only.profiles.bob = { user = "bob"; path = mk "home-bob" ""; };
+      broken = { profiles.system.path = mk "sys" ""; profiles.bad = { path = throw "no such thing"; }; };
+    };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  std::map<std::string, std::string> answers;
+  NixEvaluator(nix_->options())
+      .evaluate(*fleet, {0, 1, 2},
+                [&](size_t host, Result<HostDerivations> derivations) {
+                  std::string& said = answers[fleet->hosts[host].name.str()];
+                  EXPECT_EQ(said, "") << "answered twice";
+                  if (!derivations) said = derivations.error().message;
+                  if (!derivations) return;
+                  for (const auto& [profile, drv, out] : derivations->profiles)
+                    said += profile.name + " of " + profile.user + " is " + std::string(out.name()) + "; ";
+                },
+                soon(), {});
+  EXPECT_EQ(answers["a"], "ops of root is ops; system of root is sys-a; alice of alice is home; ");
+  EXPECT_EQ(answers["home-only"], "bob of bob is home-bob; ops of root is ops; ");
+  EXPECT_TRUE(answers["broken"].starts_with("profile bad: ")) << answers["broken"];
+  EXPECT_NE(answers["broken"].find("no such thing"), std::string::npos) << answers["broken"];
 }
 
 TEST_F(NixTest, BuildsAndSaysWhyNot) {
@@ -216,11 +245,12 @@ TEST_F(NixTest, BuildsAndSaysWhyNot) {
   std::string log;
   NixEvaluator(nix_->options())
       .evaluate(*fleet, {0, 1, 2, 3},
-                [&](size_t host, Result<SystemDerivation> system) {
+                [&](size_t host, Result<HostDerivations> system) {
                   ASSERT_TRUE(system) << system.error().message;
                   for (int again = 0; again < 2; ++again) {
                     const auto built = builder.build(
-                        *system, [&](std::string_view line) { log += std::string(line) + "|"; }, soon(), {});
+                        *system->system(), [&](std::string_view line) { log += std::string(line) + "|"; },
+                        soon(), {});
                     answers[fleet->hosts[host].name.str()] = built ? "built" : built.error().message;
                   }
                 },
@@ -242,9 +272,9 @@ TEST_F(NixTest, ABuildKeepsItsDeadline) {
   Builder builder(nix_->options());
   NixEvaluator(nix_->options())
       .evaluate(*fleet, {0},
-                [&](size_t, Result<SystemDerivation> system) {
+                [&](size_t, Result<HostDerivations> system) {
                   ASSERT_TRUE(system) << system.error().message;
-                  const auto built = builder.build(*system, {}, sys::now() + Millis(1500), {});
+                  const auto built = builder.build(*system->system(), {}, sys::now() + Millis(1500), {});
                   ASSERT_FALSE(built);
                   EXPECT_EQ(built.error().kind, ErrorKind::kTimedOut);
                 },
@@ -262,9 +292,9 @@ TEST_F(NixTest, ABuildTakesAwayTheRootsOfControllersThatWereKilled) {
   ASSERT_TRUE(fleet) << fleet.error().message;
   NixEvaluator(nix_->options())
       .evaluate(*fleet, {0},
-                [&](size_t, Result<SystemDerivation> system) {
+                [&](size_t, Result<HostDerivations> system) {
                   ASSERT_TRUE(system) << system.error().message;
-                  EXPECT_TRUE(Builder(nix_->options()).build(*system, {}, soon(), {}));
+                  EXPECT_TRUE(Builder(nix_->options()).build(*system->system(), {}, soon(), {}));
                 },
                 soon(), {});
   EXPECT_FALSE(std::filesystem::exists(stale));

@@ -275,9 +275,9 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
   EXPECT_LT(stats->copied_paths, 4u);  // the first small ones came before the last cut
   EXPECT_EQ(last.paths_done, stats->copied_paths);
   EXPECT_EQ(last.bytes_sent, stats->copied_bytes);
-  const auto verified =
-      on_host("nix-store --verify-path $(nix-store -qR " + top.str() +
-              ") && readlink /nix/var/nix/gcroots/flurry/" + deployment().str() + "-incoming");
+  const auto verified = on_host("nix-store --verify-path $(nix-store -qR " + top.str() +
+                                ") && readlink /nix/var/nix/gcroots/flurry/" + deployment().str() + "-" +
+                                std::string(top.hash_part()) + "-incoming");
   ASSERT_TRUE(verified) << verified.error().message;
   EXPECT_EQ(*verified, top.str() + "\n");
   Host again(this->host(), {});
