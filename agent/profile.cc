@@ -1,5 +1,6 @@
 #include "agent/profile.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -71,10 +72,19 @@ std::vector<std::string> as_user(const Account& account, std::vector<std::string
   return out;
 }
 
+// A profile stays where it is; a new one goes where this user's others are. On hosts where anybody may make
+// a directory for anybody, one that belongs to somebody else is not the user's.
 std::string default_profile_path(const Paths& paths, const Account& account, const std::string& name) {
-  const std::string shared = "/nix/var/nix/profiles/per-user/" + account.name;
-  if (account.name == "root" || fs::is_directory(paths.root + shared)) return shared + "/" + name;
-  return account.home + "/.local/state/nix/profiles/" + name;
+  const std::string directory = "/nix/var/nix/profiles/per-user/" + account.name;
+  const std::string shared = directory + "/" + name;
+  const std::string own = account.home + "/.local/state/nix/profiles/" + name;
+  struct stat info {};
+  const bool is_theirs = ::lstat((paths.root + directory).c_str(), &info) == 0 && S_ISDIR(info.st_mode) &&
+                         std::to_string(info.st_uid) == account.uid;
+  if (account.name == "root") return shared;
+  if (is_theirs && ::lstat((paths.root + shared).c_str(), &info) == 0) return shared;
+  const bool has_own = ::lstat((paths.root + own).c_str(), &info) == 0;
+  return is_theirs && !has_own ? shared : own;
 }
 
 ActivationKind activation_kind(const Paths& paths, const StorePath& closure) {

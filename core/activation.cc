@@ -223,6 +223,7 @@ void Activation::on_error(const Error& error) {
       if (record_.at != first_changed()) return begin_rollback("write the journal: " + error.message);
       return end(Outcome::kFailedUnchanged, "write the journal: " + error.message);
     case Step::kSetBeforeSwitch:
+      never_activated_ = at_;
       return fail(about(at_) + "set the profile: " + error.message);
     case Step::kSwitch:
       return fail("run the switch: " + error.message);

@@ -220,6 +220,7 @@ class Activation {
   Step step_ = Step::kReadBefore;
   size_t at_ = 0;  // the profile at hand
   bool is_attaching_ = false;
+  std::optional<size_t> never_activated_;  // a user profile that could not even be set
   bool started_ = false;
   bool recovered_ = false;
   bool rebooted_ = false;

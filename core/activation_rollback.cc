@@ -113,7 +113,7 @@ void Activation::reactivate_user_profile() {
   const auto before = profile_state(record_.before, profile(at_)).path;
   if (record_.spec.goal == Goal::kBoot) return restore_next();
   if (!before) {
-    if (profile(at_).has_activation)
+    if (profile(at_).has_activation && at_ != never_activated_)
       not_undone_ = about(at_) + "it had no generation before, so what its activation did is still there";
     return restore_next();
   }

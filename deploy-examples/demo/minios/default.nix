@@ -55,6 +55,16 @@ let
     in
     builtins.genList (if bytes <= 65536 then small else big) count;
 
+  # A user's profile: with `activate` as home-manager makes one, with `deployRs` as deploy-rs does (both are shell
+  # text), with neither a plain program that is there once the profile names it.
+  mkProfile = { name, release ? "1", activate ? null, deployRs ? null }:
+    run "${name}-${release}" { } ''
+      mkdir -p "$out/bin"
+      ln -s ${script "${name}-program" "echo ${name} ${release}"} "$out/bin/${name}"
+      ${if activate == null then "" else ''ln -s ${script "activate" activate} "$out/activate"''}
+      ${if deployRs == null then "" else ''ln -s ${script "deploy-rs-activate" deployRs} "$out/deploy-rs-activate"''}
+    '';
+
   mkSystem =
     { name
     , release ? "1"
@@ -144,6 +154,6 @@ let
 
 in
 {
-  inherit mkSystem web;
+  inherit mkSystem mkProfile web;
   faults = import ./faults.nix;
 }

@@ -227,6 +227,16 @@ TEST(UserProfiles, ANewOneThatWasAllowedAndFailsIsNotCalledRolledBack) {
   EXPECT_FALSE(host.state.user_profiles.at("alice").path);
 }
 
+TEST(UserProfiles, ANewOneThatCouldNotEvenBeSetLeavesNothingBehind) {
+  Host host;
+  host.state.user_profiles.erase("alice");
+  host.fails = "set home-new";
+  auto spec = spec_of();
+  spec.allow_no_rollback = true;
+  const auto record = host.drive(Activation::begin(spec, 1));
+  EXPECT_EQ(record.outcome, Outcome::kRolledBack) << record.reason;
+}
+
 TEST(UserProfiles, ATestLeavesThemAloneAndSaysSo) {
   Host host;
   const auto record = host.drive(Activation::begin(spec_of(Goal::kTest), 1));

@@ -1,0 +1,168 @@
+"""Profiles that are not the system: a user's home, a deploy-rs script, a plain program, beside a system and alone."""
+
+import pytest
+from harness import Expr, deploy_flake
+from steps import Run, deploy, status
+
+HEALTH = {"minHealthy": "0s", "deadline": "8s"}
+TIMES = {"confirmTimeout": "8s", "activationTimeout": "20s"}
+LINK = "/nix/var/nix/profiles/per-user"
+
+
+def home(release, extra=""):
+    """As home-manager: writes into the user's home what the profile says, as the user."""
+    return Expr(f"""minios.mkProfile {{ name = "home"; release = "{release}"; activate = ''
+        echo "$(id -un) $HOME {release}" > "$HOME/.greeting"; {extra}
+    ''; }}""")
+
+
+def script(release, extra=""):
+    """As deploy-rs: told by its environment what is wanted, with the profile as its folder."""
+    return Expr(f"""minios.mkProfile {{ name = "ops"; release = "{release}"; deployRs = ''
+        echo "$(id -un) $PROFILE dry=$DRY_ACTIVATE boot=$BOOT $(pwd -P) {release}" >> /var/ops.log; {extra}
+    ''; }}""")
+
+
+def program(release):
+    return Expr(f'minios.mkProfile {{ name = "tool"; release = "{release}"; }}')
+
+
+def flake_of(lab, host, system, profiles, health=HEALTH, **fields):
+    return deploy_flake(lab.dir, {host: system}, health=health, flurry={"defaults": TIMES},
+                        hosts={host: {"profiles": profiles, **fields}}, name=f"profiles-{host}")
+
+
+def link(lab, host, user, name):
+    places = f"{LINK}/{user}/{name} ~{user}/.local/state/nix/profiles/{name}"
+    return lab.enter(host, f"for at in {places}; do [ ! -L $at ] || readlink -f $at; done").strip()
+
+
+def greeting(lab, host):
+    return lab.enter(host, "cat ~plain/.greeting 2> /dev/null || true").strip()
+
+
+@pytest.fixture(scope="module")
+def settled(pair):
+    """h1 runs release 1 of a system and of all three kinds of profile."""
+    profiles = {"home": {"user": "plain", "path": home("1")}, "ops": {"path": script("1")},
+                "tool": {"user": "plain", "path": program("1")}}
+    flake = flake_of(pair, "h1", {"release": "base"}, profiles)
+    code, ended, why = deploy(pair, flake, "--allow-no-rollback")
+    assert (code, ended) == (0, {"h1": "succeeded"}), why
+    return pair
+
+
+def all_profiles(ops="1", home_release="1", tool="1", ops_extra="", home_extra=""):
+    return {"home": {"user": "plain", "path": home(home_release, home_extra)},
+            "ops": {"path": script(ops, ops_extra)}, "tool": {"user": "plain", "path": program(tool)}}
+
+
+def facts(lab, host):
+    state = lab.host_state(host)
+    links = [link(lab, host, user, name) for user, name in (("plain", "home"), ("root", "ops"), ("plain", "tool"))]
+    return state["current_system"], state["profile"], links, greeting(lab, host)
+
+
+def test_a_first_profile_with_an_activation_needs_the_users_word(pair):
+    flake = flake_of(pair, "h2", {"release": "1"}, {"home": {"user": "plain", "path": home("1")}})
+    code, ended, why = deploy(pair, flake)
+    assert (code, ended) == (3, {"h2": "failed-unchanged"})
+    assert "profile home" in why["h2"] and "--allow-no-rollback" in why["h2"]
+    assert greeting(pair, "h2") == ""
+
+
+def test_a_plain_program_needs_no_word_and_is_gone_when_the_host_goes_back(pair):
+    bad = {"release": "ill", "web": {"status": 500}}
+    flake = flake_of(pair, "h2", bad, {"tool": {"user": "plain", "path": program("1")}},
+                     health={**HEALTH, "checks": {"web": {"http": {"url": "http://localhost/healthz"}}}})
+    before = pair.host_state("h2")
+    code, ended, why = deploy(pair, flake)
+    assert (code, ended) == (4, {"h2": "rolled-back"}), why
+    assert pair.host_state("h2")["current_system"] == before["current_system"]
+    assert link(pair, "h2", "plain", "tool") == ""
+
+
+def test_all_kinds_are_activated_as_their_users(settled):
+    assert greeting(settled, "h1") == "plain /home/plain 1"
+    assert "home-1" in link(settled, "h1", "plain", "home")
+    assert settled.enter("h1", link(settled, "h1", "plain", "tool") + "/bin/tool") == "tool 1\n"
+    owners = settled.enter("h1", f"find {LINK}/plain ~plain/.local -name home-1-link 2> /dev/null | xargs stat -c %U")
+    assert owners == "plain\n"
+    said = settled.enter("h1", "tail -n 1 /var/ops.log").split()
+    assert said[:4] == ["root", f"{LINK}/root/ops", "dry=0", "boot=0"] and said[4].endswith("-ops-1")
+
+
+def test_only_the_profile_that_differs_is_activated(settled):
+    before = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "base"}, all_profiles(tool="2"))
+    code, ended, why = deploy(settled, flake)
+    assert (code, ended) == (0, {"h1": "succeeded"}), why
+    after = facts(settled, "h1")
+    assert (after[0], after[1], after[3]) == (before[0], before[1], before[3])
+    assert "tool-2" in after[2][2] and after[2][:2] == before[2][:2]
+    assert deploy(settled, flake)[:2] == (0, {"h1": "unchanged"})
+
+
+def test_a_profile_whose_activation_fails_takes_system_and_profiles_back(settled):
+    before = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "next"}, all_profiles("2", "2", "3", ops_extra="exit 7"))
+    code, ended, why = deploy(settled, flake)
+    assert (code, ended) == (4, {"h1": "rolled-back"}), why
+    assert "profile ops: its activation exited with 7" in why["h1"]
+    assert facts(settled, "h1") == before
+
+
+def test_an_unhealthy_system_takes_the_homes_back_too(settled):
+    before = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "ill"}, all_profiles("2", "2", "3"),
+                     health={**HEALTH, "checks": {"no": {"command": ["false"]}}})
+    code, ended, why = deploy(settled, flake)
+    assert (code, ended) == (4, {"h1": "rolled-back"}), why
+    assert facts(settled, "h1") == before
+
+
+def test_a_power_cut_before_the_confirmation_takes_the_homes_back_too(settled):
+    before = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "dark"}, all_profiles("2", "2", "3"),
+                     health={"minHealthy": "5s", "deadline": "20s"})
+    run = Run(settled, "deploy", flake, "--yes")
+    run.wait_stage("h1", "check")
+    settled.power_cut("h1")
+    code, ended, why = run.finish()
+    assert (code, ended) == (4, {"h1": "rolled-back"}), why
+    assert facts(settled, "h1") == before
+
+
+def test_status_tells_the_profiles_and_their_drift(settled):
+    flake = flake_of(settled, "h1", {"release": "base"}, all_profiles(tool="4"))
+    told = status(settled, flake, "h1")
+    tool = [p for p in told["user_profiles"] if p["name"] == "tool"][0]
+    assert tool["path"].endswith("-tool-2") and tool["desired"].endswith("-tool-4")
+    assert told["drift"] == "drifted"
+
+
+def test_a_dry_activation_asks_the_script_and_changes_nothing(settled):
+    before = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "base"}, all_profiles("9"))
+    assert deploy(settled, flake, "--goal", "dry-activate")[:2] == (0, {"h1": "staged"})
+    assert facts(settled, "h1") == before
+    assert "dry=1" in settled.enter("h1", "tail -n 1 /var/ops.log")
+
+
+def test_a_user_that_the_host_does_not_have_is_told_before_anything_is_touched(settled):
+    before = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "base"}, {"home": {"user": "nobody-such", "path": home("1")}})
+    code, ended, why = deploy(settled, flake)
+    assert (code, ended) == (3, {"h1": "failed-unchanged"})
+    assert "there is no user nobody-such" in why["h1"]
+    assert facts(settled, "h1") == before
+
+
+def test_homes_of_a_machine_that_is_not_nixos_are_deployed_alone(pair):
+    flake = deploy_flake(pair.dir, {}, health=HEALTH, flurry={"defaults": TIMES, "hosts": {
+        "h2": {"profiles": {"tool": {"user": "plain", "path": program("alone")}}}}}, name="homes")
+    before = pair.host_state("h2")
+    code, ended, why = deploy(pair, flake)
+    assert (code, ended) == (0, {"h2": "succeeded"}), why
+    assert "tool-alone" in link(pair, "h2", "plain", "tool")
+    assert pair.host_state("h2") == before
