@@ -42,6 +42,7 @@ void to_proto(const Observation& in, v1::Observation& out) {
   out.set_deployment(record.spec.deployment.str());
   out.set_revision(in.revision);
   out.set_phase(static_cast<v1::Phase>(wire::phase_number(record.phase)));
+  if (record.back_from) out.set_back_from(static_cast<v1::Phase>(wire::phase_number(*record.back_from)));
   if (record.outcome) out.set_outcome(std::string(to_string(*record.outcome)));
   out.set_reason(wire::clean_text(record.reason, kReasonMax));
   out.set_output(wire::clean_text(record.output, kOutputMax));

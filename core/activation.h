@@ -212,6 +212,7 @@ class Activation {
   void on_verify(const SystemState& state);
   std::string what_is_wrong(const SystemState& state) const;
   void end_rollback_failed(const std::string& why);
+  Phase furthest() const;
   bool was_switched() const;
   bool may_have_committed() const;
   bool may_have_touched(size_t index) const;
@@ -233,7 +234,6 @@ class Activation {
   std::optional<HealthGate> gate_;
   std::vector<std::pair<EffectId, size_t>> running_checks_;
   EffectId units_read_ = 0;
-  Phase phase_before_rollback_ = Phase::kPrepared;
   int attempts_ = 0;                // to go back
   std::vector<size_t> to_restore_;  // in this attempt, the last first
   std::string not_undone_;          // of user profiles, in this attempt

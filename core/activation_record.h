@@ -81,12 +81,13 @@ struct ActivationSpec {
 struct ActivationRecord {
   ActivationSpec spec;
   Phase phase = Phase::kPrepared;
-  size_t at = 0;                // phase switching: index of the profile that is being activated
-  SystemState before;           // at the start: the recorded path, generation, boot id, failed units
-  TimePoint deadline;           // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
-  std::string reason;           // why it failed or went back, empty while all is well
-  std::string output;           // the last of what the switch printed; at most 16 KiB
-  bool holder_stopped = false;  // the process that drove it ended in good order
+  size_t at = 0;                   // phase switching: index of the profile that is being activated
+  std::optional<Phase> back_from;  // the phase in which it turned back, once it has; none also: not known
+  SystemState before;              // at the start: the recorded path, generation, boot id, failed units
+  TimePoint deadline;              // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
+  std::string reason;              // why it failed or went back, empty while all is well
+  std::string output;              // the last of what the switch printed; at most 16 KiB
+  bool holder_stopped = false;     // the process that drove it ended in good order
   std::optional<Outcome> outcome;
   long long started_unix_ms = 0;
   long long ended_unix_ms = 0;

@@ -8,8 +8,6 @@ Activation Activation::recover(ActivationRecord record, const std::string& boot_
   activation.recovered_ = true;
   activation.is_journalled_ = true;
   activation.rebooted_ = rebooted;
-  // A journal that already says rolling-back does not tell how far it had come: assume the most.
-  if (activation.record_.phase == Phase::kRollingBack) activation.phase_before_rollback_ = Phase::kCommitted;
   return activation;
 }
 

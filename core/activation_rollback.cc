@@ -20,18 +20,23 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
+// The most that can have been done before it turned back.
+Phase Activation::furthest() const {
+  return record_.phase == Phase::kRollingBack ? record_.back_from.value_or(Phase::kCommitted) : record_.phase;
+}
+
 bool Activation::was_switched() const {
-  const Phase phase = record_.phase == Phase::kRollingBack ? phase_before_rollback_ : record_.phase;
+  const Phase phase = furthest();
   return phase >= Phase::kSwitching && record_.spec.goal != Goal::kBoot;
 }
 
 bool Activation::may_have_committed() const {
-  const Phase phase = record_.phase == Phase::kRollingBack ? phase_before_rollback_ : record_.phase;
+  const Phase phase = furthest();
   return phase >= Phase::kConfirmed && phase <= Phase::kCommitted;
 }
 
 bool Activation::may_have_touched(size_t index) const {
-  const Phase phase = record_.phase == Phase::kRollingBack ? phase_before_rollback_ : record_.phase;
+  const Phase phase = furthest();
   return phase != Phase::kSwitching || index <= record_.at;
 }
 
@@ -47,8 +52,7 @@ void Activation::fail(std::string reason, bool is_lost_confirmation) {
 }
 
 void Activation::begin_rollback(std::string reason) {
-  // A journal that already says rolling-back does not tell how far it had come: assume the most.
-  phase_before_rollback_ = record_.phase == Phase::kRollingBack ? Phase::kCommitted : record_.phase;
+  if (record_.phase != Phase::kRollingBack) record_.back_from = record_.phase;
   running_checks_.clear();
   units_read_ = 0;
   attempts_ = 0;

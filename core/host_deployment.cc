@@ -234,7 +234,9 @@ void HostDeployment::on_view(TimePoint now, const AgentView& view) {
   if (view.outcome) {
     const bool good = *view.outcome == Outcome::kSucceeded || *view.outcome == Outcome::kStaged ||
                       *view.outcome == Outcome::kUnchanged;
-    return end(*view.outcome, good ? Stage::kEnded : forward_stage_, view.reason, view.output);
+    // The host knows best where it turned back: we may have been cut off long before.
+    const Stage failed = view.back_from ? stage_of(*view.back_from) : forward_stage_;
+    return end(*view.outcome, good ? Stage::kEnded : failed, view.reason, view.output);
   }
   stage_ = stage_of(view.phase);
   if (stage_ != Stage::kRollBack && stage_ != Stage::kEnded) forward_stage_ = stage_;

@@ -47,6 +47,7 @@ struct AgentView {
   bool known = false;
   uint64_t revision = 0;
   Phase phase = Phase::kPrepared;
+  std::optional<Phase> back_from;  // the phase in which it turned back, once it has
   std::optional<Outcome> outcome;
   std::string reason;
   std::string output;

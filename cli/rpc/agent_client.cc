@@ -70,6 +70,9 @@ Result<AgentView> to_view(const v1::Observation& o) {
     view.outcome = parse_outcome(o.outcome());
     if (!view.outcome) return Error{ErrorKind::kInvalidInput, "the agent tells an unknown outcome"};
   }
+  if (o.back_from() != v1::PHASE_UNSPECIFIED) {
+    ASSIGN_OR_RETURN(view.back_from, wire::phase_from(o.back_from()));
+  }
   view.reason = o.reason();
   view.output = o.output();
   view.remaining = Millis(o.remaining_ms());

@@ -1,7 +1,28 @@
+#include <map>
+
 #include "cli/verbs/rollout_run.h"
 #include "cli/verbs/verbs.h"
+#include "core/profile.h"
 
 namespace flurry {
+namespace {
+
+// What a user should know before it happens: section 2's order can't be kept for these.
+std::string untested_profiles(const Fleet& fleet) {
+  std::map<std::string, size_t> hosts;  // by profile
+  for (const auto& host : fleet.hosts)
+    for (const auto& [name, config] : host.profiles) hosts[name] += name != kSystemProfile;
+  std::string names;
+  for (const auto& [name, count] : hosts)
+    if (count > 0)
+      names += (names.empty() ? "" : ", ") + name + " on " + std::to_string(count) +
+               (count == 1 ? " host" : " hosts");
+  if (names.empty()) return "";
+  return "users' profiles can't be tested before they are set, and are set back if their host goes back: " +
+         names;
+}
+
+}  // namespace
 
 int run_deploy(Context& context) {
   const auto fleet = load_selected(context);
@@ -12,6 +33,8 @@ int run_deploy(Context& context) {
   const bool changes_hosts = goal == Goal::kSwitch || goal == Goal::kTest || goal == Goal::kBoot;
   if (changes_hosts && !agreed(context, question))
     return fail_run(context, {ErrorKind::kCancelled, "not agreed to: nothing was done"});
+  if (const std::string note = untested_profiles(*fleet); !note.empty() && changes_hosts)
+    context.reporter.note(note);
   return run_rollout(context, *fleet, goal, {});
 }
 

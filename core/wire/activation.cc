@@ -165,6 +165,9 @@ Result<ActivationRecord> from_proto(const v1::JournalRecord& in) {
   if (!spec) return spec.error().with_context("spec");
   ActivationRecord out{.spec = *std::move(spec)};
   ASSIGN_OR_RETURN(out.phase, phase_from(in.phase()));
+  if (in.back_from() != v1::PHASE_UNSPECIFIED) {
+    ASSIGN_OR_RETURN(out.back_from, phase_from(in.back_from()));
+  }
   auto before = from_proto(in.before());
   if (!before) return before.error().with_context("before");
   out.before = *std::move(before);
@@ -235,6 +238,7 @@ void to_proto(const SystemState& in, v1::SystemState& out) {
 void to_proto(const ActivationRecord& in, v1::JournalRecord& out) {
   to_proto(in.spec, *out.mutable_spec());
   out.set_phase(static_cast<v1::Phase>(phase_number(in.phase)));
+  if (in.back_from) out.set_back_from(static_cast<v1::Phase>(phase_number(*in.back_from)));
   to_proto(in.before, *out.mutable_before());
   out.set_deadline_boottime_ms(in.deadline.time_since_epoch().count());
   out.set_reason(clean_text(in.reason, kReasonMax));

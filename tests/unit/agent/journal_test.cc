@@ -127,6 +127,10 @@ TEST(Convert, RoundTripsARecord) {
   http.name = "web";
   http.kind = HttpCheck{"http://localhost/", "GET", {{"A", "b"}}, {200, 204}, "ok", true};
   record.spec.health.checks.push_back(http);
+  record.spec.profiles.push_back({{"home", "alice", "/home/alice/profile"}, kNew, false});
+  record.before.user_profiles["home"] = {kOld, 3};
+  record.at = 1;
+  record.back_from = Phase::kAwaitingConfirmation;
   const auto read = decode_record(encode_record(record));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->spec.health, record.spec.health);
@@ -134,6 +138,13 @@ TEST(Convert, RoundTripsARecord) {
   EXPECT_EQ(read->before.generation, record.before.generation);
   EXPECT_EQ(read->deadline, record.deadline);
   EXPECT_EQ(read->spec.goal, record.spec.goal);
+  ASSERT_EQ(read->spec.profiles.size(), 2u);
+  EXPECT_EQ(read->spec.profiles[1].user, "alice");
+  EXPECT_EQ(read->spec.profiles[1].new_path, kNew);
+  EXPECT_FALSE(read->spec.profiles[1].has_activation);
+  EXPECT_EQ(read->before.user_profiles, record.before.user_profiles);
+  EXPECT_EQ(read->at, 1u);
+  EXPECT_EQ(read->back_from, Phase::kAwaitingConfirmation);
 }
 
 TEST(Convert, OutputOfAnyBytesStaysReadable) {
@@ -157,6 +168,15 @@ TEST(Convert, RefusesWhatItCannotMean) {
   auto profile = record_in(Phase::kChecking);
   profile.spec.profiles[0].path = "/nix/../etc/passwd";
   EXPECT_FALSE(decode_record(encode_record(profile)));
+  auto twice = record_in(Phase::kChecking);
+  twice.spec.profiles.push_back(twice.spec.profiles[0]);
+  EXPECT_FALSE(decode_record(encode_record(twice)));
+  auto none = record_in(Phase::kChecking);
+  none.spec.profiles.clear();
+  EXPECT_FALSE(decode_record(encode_record(none)));
+  auto beyond = record_in(Phase::kSwitching);
+  beyond.at = 1;
+  EXPECT_FALSE(decode_record(encode_record(beyond)));
   EXPECT_FALSE(decode_record("\xff\xff\xff"));
   EXPECT_FALSE(decode_record(""));
 }

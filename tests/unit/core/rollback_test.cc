@@ -46,8 +46,8 @@ struct World {
     return EffectValue{};
   }
 
-  Outcome finish() {
-    Activation machine = Activation::recover(half_committed(), "boot-2");
+  Outcome finish(const ActivationRecord& record = half_committed()) {
+    Activation machine = Activation::recover(record, "boot-2");
     TimePoint now{Millis(1000)};
     std::vector<ActivationInput> inputs;
     for (int turn = 0; turn < 1000 && !machine.is_finished(); ++turn) {
@@ -87,6 +87,18 @@ TEST(Rollback, IsNeverCalledOneWhileTheBootDefaultMayBeTheNewSystem) {
 TEST(Rollback, IsNeverCalledOneWhileTheProfileNamesTheNewSystem) {
   World world{.profile_failures = 9};
   EXPECT_EQ(world.finish(), Outcome::kRollbackFailed);
+}
+
+TEST(Rollback, ThatWasCutShortGoesOnFromWhatTheJournalKnows) {
+  for (const auto back_from : {std::optional<Phase>(Phase::kChecking), std::optional<Phase>()}) {
+    ActivationRecord record = half_committed();
+    record.phase = Phase::kRollingBack;
+    record.back_from = back_from;
+    World world{.profile = kOld};
+    EXPECT_EQ(world.finish(record), Outcome::kRolledBack);
+    // Nothing was committed from checking, so there is no boot default to touch; unknown is the most.
+    EXPECT_EQ(world.boot_default.has_value(), !back_from);
+  }
 }
 
 }  // namespace

@@ -214,6 +214,15 @@ TEST(Rollout, KnowsThatNothingHappenedWhenTheAgentNeverHeardOfTheDeployment) {
   EXPECT_EQ(world.run()[0].outcome, Outcome::kFailedUnchanged);
 }
 
+TEST(Rollout, TellsTheStageInWhichTheHostTurnedBackEvenIfItWasCutOffLongBefore) {
+  World world(1);
+  AgentView view = ended(Outcome::kRolledBack, "no confirmation");
+  view.back_from = Phase::kAwaitingConfirmation;
+  world.views[0] = {ActionValue(AgentView{.known = true, .revision = 1, .phase = Phase::kSwitching}),
+                    ActionValue(view)};
+  EXPECT_EQ(world.run()[0].stage, Stage::kConfirm);
+}
+
 TEST(Rollout, FollowsABeginWhoseAnswerWasLost) {
   World world(1);
   world.begin_fails[0] = {ErrorKind::kTimedOut, "no answer"};
