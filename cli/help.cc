@@ -36,8 +36,9 @@ constexpr OptionSpec kOptions[] = {
      "human (default), or json: one object a line on\n"
      "stdout, and nothing else there"},
     {"schema", 0, "SCHEMA",
-     "which output of the flake to read: flurry, or nixos\n"
-     "for nixosConfigurations (default: the first it has)"},
+     "which output of the flake to read: flurry, deploy\n"
+     "(deploy-rs), colmena, or nixos for\n"
+     "nixosConfigurations (default: the first it has)"},
     {"override-input", 0, "NAME FLAKE", "replace an input of the flake; repeatable"},
     {"option", 0, "NAME VALUE", "set an option of Nix; repeatable"},
     {"impure", 0, "", "evaluate impurely"},

@@ -150,8 +150,13 @@ Result<void> read_output(const std::string& text, Options& options) {
 }
 
 Result<void> read_schema(const std::string& text, Options& options) {
-  if (text != "flurry" && text != "nixos") return bad_choice("schema", text, {"flurry", "nixos"});
-  options.schema = text == "nixos" ? FleetSchema::kNixosConfigurations : FleetSchema::kFlurry;
+  const std::pair<const char*, FleetSchema> schemas[] = {{"flurry", FleetSchema::kFlurry},
+                                                         {"deploy", FleetSchema::kDeployRs},
+                                                         {"colmena", FleetSchema::kColmena},
+                                                         {"nixos", FleetSchema::kNixosConfigurations}};
+  for (const auto& [name, schema] : schemas)
+    if (text == name) options.schema = schema;
+  if (!options.schema) return bad_choice("schema", text, {"flurry", "deploy", "colmena", "nixos"});
   return {};
 }
 

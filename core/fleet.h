@@ -74,7 +74,7 @@ struct RolloutConfig {
   bool operator==(const RolloutConfig&) const = default;
 };
 
-enum class FleetSchema { kFlurry, kNixosConfigurations };
+enum class FleetSchema { kFlurry, kDeployRs, kColmena, kNixosConfigurations };
 
 struct Fleet {
   std::string flake_ref;  // as the user gave it, for messages
@@ -83,6 +83,7 @@ struct Fleet {
   FleetSchema schema = FleetSchema::kFlurry;
   std::vector<HostConfig> hosts;  // sorted by name; at most kHostsMax
   RolloutConfig rollout;
+  bool needs_selection = false;  // all of it at once is not to be deployed without being asked for
 };
 
 }  // namespace flurry

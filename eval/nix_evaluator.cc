@@ -5,6 +5,8 @@
 #include <thread>
 
 #include "core/spelling.h"
+#include "eval/colmena_json.h"
+#include "eval/deploy_rs_json.h"
 #include "eval/fleet_json.h"
 #include "eval/json_reader.h"
 #include "eval/nix_command.h"
@@ -154,27 +156,30 @@ Result<Fleet> fleet_from_names(const FlakeReader& reader, const Probe& names) {
   if (!names)
     return bad_flake(
         reader.source(),
-        "has neither 'flurry' nor 'nixosConfigurations': add one (flurry init writes an example)");
+        "has none of the outputs 'flurry', 'deploy', 'colmenaHive' and 'nixosConfigurations': add one");
   ASSIGN_OR_RETURN(auto fleet, parse_names_json(*names));
   return with_source(std::move(fleet), reader.source());
 }
 
-// Another tool's fleet must not be half understood.
-Result<void> refuse_other_schemas(const FlakeReader& reader, bool has_names) {
-  auto [deploy, colmena] = reader.probe_both("deploy", kPresentExpression, "colmenaHive", kPresentExpression);
-  // An output whose evaluation fails is there.
-  const auto is_there = [](const Result<Probe>& probe) {
-    return probe ? probe->has_value() : probe.error().kind == ErrorKind::kFailed;
-  };
-  for (const auto* probe : {&deploy, &colmena})
-    if (!*probe && !is_there(*probe)) return probe->error();
-  const char* found = is_there(deploy) ? "deploy" : is_there(colmena) ? "colmenaHive" : nullptr;
-  if (found == nullptr) return {};
+Result<Fleet> fleet_from(const FlakeReader& reader, const char* output, const Result<Probe>& probe,
+                         Result<Fleet> (*parse)(std::string_view json)) {
+  if (!probe) return probe.error();
+  if (!*probe) return bad_flake(reader.source(), std::string("has no output '") + output + "'");
+  ASSIGN_OR_RETURN(auto fleet, parse(**probe));
+  return with_source(std::move(fleet), reader.source());
+}
+
+// The raw hive needs colmena's own code to become one.
+Result<void> refuse_raw_hive(const FlakeReader& reader) {
+  const auto raw = reader.probe("colmena", kPresentExpression);
+  if (!raw && raw.error().kind != ErrorKind::kFailed) return raw.error();
+  if (raw && !*raw) return {};
   return Error{
       ErrorKind::kUnsupported,
-      "flake " + quote(reader.source().flake_ref) + " has the output '" + found +
-          "', which this version does not read yet: add a 'flurry' output" +
-          (has_names ? ", or give --schema nixos to deploy its nixosConfigurations by their names" : "")};
+      "flake " + quote(reader.source().flake_ref) +
+          " has the output 'colmena', a hive that only colmena itself can complete: add colmenaHive = "
+          "colmena.lib.makeHive self.outputs.colmena, or give --schema nixos to deploy its "
+          "nixosConfigurations by their names"};
 }
 
 }  // namespace
@@ -185,18 +190,30 @@ Result<Fleet> NixEvaluator::load_fleet(const std::string& flake_ref, TimePoint d
     return Error{ErrorKind::kInvalidInput, quote(flake_ref) + " is no flake reference"};
   FlakeReader reader(options_, deadline, stop);
   RETURN_IF_ERROR(reader.lock(flake_ref));
-  if (options_.schema == FleetSchema::kNixosConfigurations) {
-    ASSIGN_OR_RETURN(const auto names, reader.probe("nixosConfigurations", kNamesExpression));
-    return fleet_from_names(reader, names);
+  using Schema = FleetSchema;
+  const auto names = [&] { return reader.probe("nixosConfigurations", kNamesExpression); };
+  if (options_.schema == Schema::kNixosConfigurations) {
+    ASSIGN_OR_RETURN(const auto found, names());
+    return fleet_from_names(reader, found);
   }
-  const auto [flurry, names] =
+  if (options_.schema == Schema::kDeployRs)
+    return fleet_from(reader, "deploy", reader.probe("deploy", kDeployRsExpression), parse_deploy_rs_json);
+  if (options_.schema == Schema::kColmena)
+    return fleet_from(reader, "colmenaHive", reader.probe("colmenaHive", kColmenaExpression),
+                      parse_colmena_json);
+
+  const auto [flurry, configurations] =
       reader.probe_both("flurry", kFleetExpression, "nixosConfigurations", kNamesExpression);
   if (!flurry) return flurry.error();
-  if (*flurry) return fleet_from_output(reader, **flurry, names);
-  if (options_.schema == FleetSchema::kFlurry) return bad_flake(reader.source(), "has no output 'flurry'");
-  if (!names) return names.error();
-  RETURN_IF_ERROR(refuse_other_schemas(reader, names->has_value()));
-  return fleet_from_names(reader, *names);
+  if (*flurry) return fleet_from_output(reader, **flurry, configurations);
+  if (options_.schema == Schema::kFlurry) return bad_flake(reader.source(), "has no output 'flurry'");
+  const auto [deploy, hive] =
+      reader.probe_both("deploy", kDeployRsExpression, "colmenaHive", kColmenaExpression);
+  if (!deploy || *deploy) return fleet_from(reader, "deploy", deploy, parse_deploy_rs_json);
+  if (!hive || *hive) return fleet_from(reader, "colmenaHive", hive, parse_colmena_json);
+  if (!configurations) return configurations.error();
+  RETURN_IF_ERROR(refuse_raw_hive(reader));
+  return fleet_from_names(reader, *configurations);
 }
 
 }  // namespace flurry::eval

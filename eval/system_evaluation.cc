@@ -62,14 +62,12 @@ std::string make_marker() {
 }
 
 // "HOST PROFILE": nothing in these names needs escaping, in Nix or between blanks.
-std::string expression(const std::string& marker, bool own_path, const std::vector<std::string>& names) {
+std::string expression(const std::string& marker, const char* path, const std::vector<std::string>& names) {
   std::string list;
   for (const auto& name : names) {
     const size_t blank = name.find(' ');
     list += " { h = \"" + name.substr(0, blank) + "\"; n = \"" + name.substr(blank + 1) + "\"; }";
   }
-  const std::string path = own_path ? "(f.hosts.${h}.profiles.${n}.path or f.defaults.profiles.${n}.path)"
-                                    : "f.${h}.config.system.build.toplevel";
   return "f: builtins.map ({ h, n }: builtins.trace \"" + marker + " begin ${h} ${n}\" (let p = " + path +
          "; s = builtins.unsafeDiscardStringContext; in "
          "if !(builtins.isAttrs p && p ? drvPath && p ? outPath) then throw \"the path of profile ${n} is "
@@ -86,9 +84,38 @@ Result<Paths> parse_paths(std::string_view text) {
   return Paths{std::move(drv), std::move(out)};
 }
 
-// What one process evaluates: all by their own path, or all without. A host's items stand together.
+// Where in the flake a profile's closure stands.
+enum class Source { kNixosConfigurations, kFlurry, kDeployRs, kColmena };
+
+Source source_of(const Fleet& fleet, const ProfileConfig& profile) {
+  if (fleet.schema == FleetSchema::kDeployRs) return Source::kDeployRs;
+  if (fleet.schema == FleetSchema::kColmena) return Source::kColmena;
+  return profile.has_path ? Source::kFlurry : Source::kNixosConfigurations;
+}
+
+// The flake's output `f`, and the closure of host `h`, profile `n` in it.
+struct Place {
+  const char* output;
+  const char* path;
+};
+
+Place place_in_flake(Source source) {
+  switch (source) {
+    case Source::kNixosConfigurations:
+      return {"nixosConfigurations", "f.${h}.config.system.build.toplevel"};
+    case Source::kFlurry:
+      return {"flurry", "(f.hosts.${h}.profiles.${n}.path or f.defaults.profiles.${n}.path)"};
+    case Source::kDeployRs:
+      return {"deploy", "f.nodes.${h}.profiles.${n}.path"};
+    case Source::kColmena:
+      return {"colmenaHive", "f.toplevel.${h}"};
+  }
+  return {"", ""};
+}
+
+// What one process evaluates, all from one place. A host's items stand together.
 struct Chunk {
-  bool own_path;
+  Source source;
   std::vector<Item> items;
 };
 
@@ -101,20 +128,20 @@ class Worker {
 
   void evaluate(const Chunk& chunk) {
     rest_.assign(chunk.items.begin(), chunk.items.end());
-    while (!rest_.empty()) run_process(chunk.own_path);
+    while (!rest_.empty()) run_process(place_in_flake(chunk.source));
   }
 
  private:
   // Takes at least one item off rest_.
-  void run_process(bool own_path) {
+  void run_process(const Place& place) {
     const std::string marker = make_marker();
     std::vector<std::string> names;
     for (const Item& item : rest_) names.push_back(name_of(item));
     begun_ = false;
     const auto output = run_nix(
         options_,
-        {"eval", "--json", fleet_.eval_ref + (own_path ? "#flurry" : "#nixosConfigurations"), "--apply",
-         expression(marker, own_path, names)},
+        {"eval", "--json", fleet_.eval_ref + "#" + place.output, "--apply",
+         expression(marker, place.path, names)},
         [&](std::string_view line) { take_line(line, "trace: " + marker + " "); }, deadline_, stop_);
     if (rest_.empty()) return;
     if (output) return answer_all({ErrorKind::kFailed, "evaluation: nix ended without an answer"});
@@ -173,15 +200,17 @@ class Worker {
 std::vector<Chunk> make_chunks(const Fleet& fleet, const std::vector<size_t>& hosts, size_t workers) {
   const size_t size = std::clamp<size_t>((hosts.size() + workers - 1) / workers, 1, kChunkMax);
   std::vector<Chunk> chunks;
-  for (const bool own_path : {false, true}) {
+  for (const Source source :
+       {Source::kNixosConfigurations, Source::kFlurry, Source::kDeployRs, Source::kColmena}) {
     size_t room = 0;  // hosts that the last chunk can still take
     for (const size_t host : hosts) {
       const auto profiles = ordered_profiles(fleet.hosts[host]);
       std::vector<Item> items;
       for (size_t i = 0; i < profiles.size(); ++i)
-        if (fleet.hosts[host].profiles.at(profiles[i].name).has_path == own_path) items.push_back({host, i});
+        if (source_of(fleet, fleet.hosts[host].profiles.at(profiles[i].name)) == source)
+          items.push_back({host, i});
       if (items.empty()) continue;
-      if (room == 0) chunks.push_back({own_path, {}});
+      if (room == 0) chunks.push_back({source, {}});
       room = (room == 0 ? size : room) - 1;
       chunks.back().items.insert(chunks.back().items.end(), items.begin(), items.end());
     }

@@ -27,6 +27,9 @@ std::string untested_profiles(const Fleet& fleet) {
 int run_deploy(Context& context) {
   const auto fleet = load_selected(context);
   if (!fleet) return fail_run(context, fleet.error());
+  if (fleet->needs_selection && context.options.on.empty() && context.options.fragment_hosts.empty())
+    return fail_run(context, {ErrorKind::kInvalidInput,
+                              "the hive's meta.allowApplyAll is false: say which hosts with --on"});
   const Goal goal = context.options.goal;
   const std::string question = "Deploy (" + std::string(to_string(goal)) + ") to " +
                                std::to_string(fleet->hosts.size()) + " hosts: " + name_some(*fleet) + "?";

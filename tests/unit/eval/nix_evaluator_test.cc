@@ -81,14 +81,14 @@ TEST_F(NixTest, ReadsItsOwnOutputWithoutForcingSystems) {
 
 TEST_F(NixTest, SaysWhatIsWrongWithAFlake) {
   const std::pair<const char*, const char*> cases[] = {
-      {"x = 1;", "has neither 'flurry' nor 'nixosConfigurations': add one (flurry init writes an example)"},
-      {"deploy.nodes = { }; nixosConfigurations.a = 1;",
-       "has the output 'deploy', which this version does not read yet: add a 'flurry' output, or give "
-       "--schema "
-       "nixos to deploy its nixosConfigurations by their names"},
-      {"colmenaHive = throw \"x\";", "has the output 'colmenaHive'"},
-      {"colmenaHive = 1;",
-       "has the output 'colmenaHive', which this version does not read yet: add a 'flurry' output"},
+      {"x = 1;",
+       "has none of the outputs 'flurry', 'deploy', 'colmenaHive' and 'nixosConfigurations': add one"},
+      {"deploy.nodes = { }; nixosConfigurations.a = 1;", "deploy.nodes: names no host"},
+      {"colmenaHive = throw \"x\";", "reading colmenaHive of flake"},
+      {"colmenaHive = 1;", "colmenaHive: is no hive"},
+      {"colmena = { }; nixosConfigurations.a = 1;",
+       "has the output 'colmena', a hive that only colmena itself can complete: add colmenaHive = "
+       "colmena.lib.makeHive self.outputs.colmena, or give --schema nixos"},
       {"flurry.hosts.wbe = { }; nixosConfigurations.web = 1;",
        "flurry.hosts.wbe: no nixosConfigurations has this name (did you mean 'web'?); name it so, or set "
        "profiles.system.path"},
@@ -231,6 +231,51 @@ TEST_F(NixTest, EvaluatesEveryProfileOfAHostInTheOrderOfItsActivation) {
   EXPECT_EQ(answers["home-only"], "bob of bob is home-bob; ops of root is ops; ");
   EXPECT_TRUE(answers["broken"].starts_with("profile bad: ")) << answers["broken"];
   EXPECT_NE(answers["broken"].find("no such thing"), std::string::npos) << answers["broken"];
+}
+
+TEST_F(NixTest, ReadsAFlakeOfDeployRsWithoutForcingItsSystems) {
+  const std::string flake = nix_->flake(R"(
+    deploy = { sshUser = "admin"; extra = throw "not deploy-rs's"; nodes = {
+      bad = { hostname = "b"; profiles.system = { user = "root"; path = throw "no such system"; }; };
+      web = { hostname = "h"; note = throw "not deploy-rs's"; profilesOrder = [ "home" ]; profiles = {
+        system = { user = "root"; path = mk "sys-web" ""; }; home = { user = "alice"; path = mk "home" ""; }; }; };
+    }; };
+    nixosConfigurations.other = 1;)");
+  const auto fleet = load(flake, nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  EXPECT_EQ(fleet->schema, FleetSchema::kDeployRs);
+  ASSERT_EQ(fleet->hosts.size(), 2u);
+  std::string web;
+  NixEvaluator(nix_->options())
+      .evaluate(*fleet, {0, 1},
+                [&](size_t host, Result<HostDerivations> derivations) {
+                  ASSERT_EQ(derivations.has_value(), host == 1);
+                  if (derivations)
+                    for (const auto& derivation : derivations->profiles)
+                      web += derivation.profile.name + "=" + std::string(derivation.out.name()) + " ";
+                  else
+                    EXPECT_NE(derivations.error().message.find("no such system"), std::string::npos);
+                },
+                soon(), {});
+  EXPECT_EQ(web, "home=home system=sys-web ");
+  EvalOptions options = nix_->options();
+  options.schema = FleetSchema::kNixosConfigurations;
+  const auto plain = load(flake, options);
+  ASSERT_TRUE(plain) << plain.error().message;
+  EXPECT_EQ(plain->hosts.at(0).name.str(), "other") << "--schema picks one explicitly";
+}
+
+TEST_F(NixTest, ReadsAHiveOfColmenaWithoutItsSecretsAndItsSystems) {
+  const auto fleet = load(nix_->flake(R"(
+    colmenaHive = { __schema = "v0.5"; metaConfig = { name = "h"; allowApplyAll = true; machinesFile = null; };
+      deploymentConfig.web = { targetHost = "h"; targetPort = null; targetUser = "root"; tags = [ "web" ];
+        buildOnTarget = false; replaceUnknownProfiles = true; allowLocalDeployment = false; sshOptions = [ ];
+        privilegeEscalationCommand = [ "sudo" "-H" "--" ]; keys = { }; };
+      toplevel.web = mk "sys-web" ""; };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  EXPECT_EQ(fleet->schema, FleetSchema::kColmena);
+  EXPECT_EQ(evaluate(*fleet), (std::map<std::string, std::string>{{"web", "sys-web"}}));
 }
 
 TEST_F(NixTest, BuildsAndSaysWhyNot) {

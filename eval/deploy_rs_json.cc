@@ -1,0 +1,264 @@
+#include "eval/deploy_rs_json.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/profile.h"
+#include "core/spelling.h"
+#include "eval/host_json.h"
+#include "eval/json_reader.h"
+
+namespace flurry::eval {
+
+const char* const kDeployRsExpression = R"(d: let
+  inherit (builtins) elem isAttrs mapAttrs;
+  generic = [ "sshUser" "user" "sudo" "interactiveSudo" "sshOpts" "fastConnection" "autoRollback" "magicRollback"
+    "confirmTimeout" "activationTimeout" "tempPath" "remoteBuild" ];
+  keep = more: set: mapAttrs (n: v: if elem n (generic ++ more) then v else null) set;
+  profile = p: if isAttrs p then keep [ "profilePath" ] p // (if p ? path then { path = true; } else { }) else p;
+  profiles = ps: if isAttrs ps && !(ps ? outPath) then mapAttrs (_: profile) ps else ps;
+  node = n: if isAttrs n then keep [ "hostname" "profilesOrder" ] n
+    // (if n ? profiles then { profiles = profiles n.profiles; } else { }) else n;
+in if !isAttrs d then d else keep [ ] d
+  // (if d ? nodes then { nodes = if isAttrs d.nodes then mapAttrs (_: node) d.nodes else d.nodes; } else { }))";
+
+namespace {
+
+constexpr int64_t kTimeoutMax = 65535;  // deploy-rs keeps seconds in 16 bits
+constexpr Millis kConfirmMin{5000};     // as for our own fleets
+
+// What may stand at every level; deeper ones replace.
+struct Settings {
+  std::optional<std::string> ssh_user;
+  std::optional<std::string> user;
+  std::vector<std::string> sudo{"sudo", "-n", "-u"};
+  std::vector<std::string> ssh_opts;
+  bool is_sudo_interactive = false;
+  bool fast_connection = false;
+  bool auto_rollback = true;
+  bool magic_rollback = true;
+  bool remote_build = false;
+  int64_t confirm_timeout = 30;
+  int64_t activation_timeout = 240;
+};
+
+struct Profile : Settings {
+  std::optional<std::string> link;
+  bool has_path = false;
+};
+
+struct Node : Settings {
+  std::optional<std::string> hostname;
+  std::vector<std::string> order;
+  std::map<std::string, Json> profiles;
+  bool has_profiles = false;
+};
+
+struct Top : Settings {
+  Json nodes;
+};
+
+template <auto Member>
+Result<void> text(const Json& value, const std::string& place, Settings& into) {
+  ASSIGN_OR_RETURN(into.*Member, read_text(value, place));
+  return {};
+}
+
+template <auto Member>
+Result<void> flag(const Json& value, const std::string& place, Settings& into) {
+  ASSIGN_OR_RETURN(into.*Member, read_bool(value, place));
+  return {};
+}
+
+template <auto Member>
+Result<void> seconds(const Json& value, const std::string& place, Settings& into) {
+  ASSIGN_OR_RETURN(into.*Member, read_integer(value, place, 0, kTimeoutMax));
+  return {};
+}
+
+Result<void> read_sudo(const Json& value, const std::string& place, Settings& into) {
+  ASSIGN_OR_RETURN(const auto words, read_text(value, place));
+  std::istringstream stream(words);
+  into.sudo.clear();
+  for (std::string word; stream >> word;) into.sudo.push_back(word);
+  return {};
+}
+
+Result<void> read_ssh_opts(const Json& value, const std::string& place, Settings& into) {
+  ASSIGN_OR_RETURN(auto opts, read_texts(value, place));
+  opts.insert(opts.end(), into.ssh_opts.begin(), into.ssh_opts.end());
+  into.ssh_opts = std::move(opts);
+  return {};
+}
+
+// No file stands for a confirmation here, so its place means nothing.
+Result<void> read_temp_path(const Json& value, const std::string& place, Settings&) {
+  RETURN_IF_ERROR(read_text(value, place));
+  return {};
+}
+
+constexpr Field<Settings> kSettings[] = {
+    {"sshUser", text<&Settings::ssh_user>},
+    {"user", text<&Settings::user>},
+    {"sudo", read_sudo},
+    {"interactiveSudo", flag<&Settings::is_sudo_interactive>},
+    {"sshOpts", read_ssh_opts},
+    {"fastConnection", flag<&Settings::fast_connection>},
+    {"autoRollback", flag<&Settings::auto_rollback>},
+    {"magicRollback", flag<&Settings::magic_rollback>},
+    {"confirmTimeout", seconds<&Settings::confirm_timeout>},
+    {"activationTimeout", seconds<&Settings::activation_timeout>},
+    {"tempPath", read_temp_path},
+    {"remoteBuild", flag<&Settings::remote_build>},
+};
+
+Result<void> read_profile_path(const Json&, const std::string&, Profile& into) {
+  into.has_path = true;
+  return {};
+}
+
+Result<void> read_profile_link(const Json& value, const std::string& place, Profile& into) {
+  ASSIGN_OR_RETURN(into.link, read_text(value, place));
+  if (into.link->front() != '/') return wrong(place, "must be an absolute path");
+  return {};
+}
+
+constexpr Field<Profile> kProfileFields[] = {{"path", read_profile_path}, {"profilePath", read_profile_link}};
+
+Result<void> read_hostname(const Json& value, const std::string& place, Node& into) {
+  ASSIGN_OR_RETURN(into.hostname, read_text(value, place));
+  if (into.hostname->front() == '-' || into.hostname->find_first_of(" /@") != std::string::npos)
+    return wrong(place, quote(*into.hostname) + " is no host name or address");
+  return {};
+}
+
+Result<void> read_order(const Json& value, const std::string& place, Node& into) {
+  ASSIGN_OR_RETURN(into.order, read_texts(value, place));
+  return {};
+}
+
+Result<void> read_node_profiles(const Json& value, const std::string& place, Node& into) {
+  RETURN_IF_ERROR(expect_object(value, place));
+  into.has_profiles = true;
+  for (auto it = value.begin(); it != value.end(); ++it) into.profiles.emplace(it.key(), it.value());
+  return {};
+}
+
+constexpr Field<Node> kNodeFields[] = {
+    {"hostname", read_hostname}, {"profilesOrder", read_order}, {"profiles", read_node_profiles}};
+
+Result<void> read_nodes(const Json& value, const std::string& place, Top& into) {
+  RETURN_IF_ERROR(expect_object(value, place));
+  into.nodes = value;
+  return {};
+}
+
+constexpr Field<Top> kTopFields[] = {{"nodes", read_nodes}};
+
+// As read_fields(), for the two tables of a level; tolerant as the header says.
+template <typename T>
+Result<void> read_level(const Json& value, const std::string& place, std::span<const Field<T>> own, T& into) {
+  struct Context {
+    const std::string& place;
+    std::span<const Field<T>> own;
+    T& into;
+  } context{place, own, into};
+  return for_each_attribute(value, place, &context,
+                            [](void* raw, const std::string& name, const Json& v) -> Result<void> {
+                              auto& c = *static_cast<Context*>(raw);
+                              std::vector<std::string> known;
+                              for (const auto& field : c.own) {
+                                if (field.name == name) return field.read(v, place_of(c.place, name), c.into);
+                                known.emplace_back(field.name);
+                              }
+                              for (const auto& field : kSettings) {
+                                if (field.name == name) return field.read(v, place_of(c.place, name), c.into);
+                                known.emplace_back(field.name);
+                              }
+                              if (did_you_mean(name, known).empty()) return {};
+                              return unknown_field(place_of(c.place, name), name, known);
+                            });
+}
+
+Result<ProfileConfig> to_profile(const Profile& profile, const std::string& place) {
+  if (!profile.has_path) return wrong(place + ".path", "is missing");
+  const auto& user = profile.user ? profile.user : profile.ssh_user;
+  if (!user) return wrong(place + ".user", "is missing, and so is sshUser, which stands in for it");
+  return ProfileConfig{*user, true, profile.link.value_or("")};
+}
+
+void take_settings(const Settings& from, HostConfig& host) {
+  host.target_user = from.ssh_user;
+  host.ssh_options = from.ssh_opts;
+  host.privilege_escalation_command = from.sudo;
+  host.privilege_escalation_command.emplace_back("root");  // the agent becomes each profile's user by itself
+  host.confirm_timeout = std::max(kConfirmMin, Millis(from.confirm_timeout * 1000));
+  host.activation_timeout = std::max(Millis(1000), Millis(from.activation_timeout * 1000));
+  host.magic_rollback = from.magic_rollback;
+  host.auto_rollback = from.auto_rollback;
+}
+
+Result<HostConfig> to_host(const std::string& name, const Json& json, const Top& top) {
+  const std::string place = place_of("deploy.nodes", name);
+  auto host_name = HostName::parse(name);
+  if (!host_name) return wrong(place, host_name.error().message);
+  RETURN_IF_ERROR(expect_object(json, place));
+  Node node;
+  static_cast<Settings&>(node) = top;
+  RETURN_IF_ERROR(read_level<Node>(json, place, kNodeFields, node));
+  if (!node.hostname) return wrong(place + ".hostname", "is missing");
+  if (!node.has_profiles) return wrong(place + ".profiles", "is missing");
+  if (node.profiles.empty()) return wrong(place + ".profiles", "is empty: there is nothing to deploy");
+
+  HostConfig host{.name = *std::move(host_name)};
+  host.target_hosts = {*node.hostname};
+  host.profiles.clear();
+  host.profiles_order = node.order;
+  std::map<std::string, Settings> settings;
+  for (const auto& [profile_name, profile_json] : node.profiles) {
+    const std::string here = place_of(place + ".profiles", profile_name);
+    if (!HostName::parse(profile_name))
+      return wrong(here, "a profile's name may hold only letters, digits, '.', '_' and '-'");
+    RETURN_IF_ERROR(expect_object(profile_json, here));
+    Profile profile;
+    static_cast<Settings&>(profile) = node;
+    RETURN_IF_ERROR(read_level<Profile>(profile_json, here, kProfileFields, profile));
+    if (profile.is_sudo_interactive)
+      return Error{
+          ErrorKind::kUnsupported,
+          here + ".interactiveSudo: a password can't be asked for yet: allow this user sudo without one"};
+    if (profile.remote_build)
+      return Error{ErrorKind::kUnsupported,
+                   here + ".remoteBuild: building on the target is not supported yet by this version"};
+    ASSIGN_OR_RETURN(host.profiles[profile_name], to_profile(profile, here));
+    settings[profile_name] = profile;
+  }
+  RETURN_IF_ERROR(finish_host(place, host));
+  const auto ordered = ordered_profiles(host);
+  const bool has_system = host.profiles.contains(std::string(kSystemProfile));
+  take_settings(settings.at(has_system ? std::string(kSystemProfile) : ordered.front().name), host);
+  return host;
+}
+
+}  // namespace
+
+Result<Fleet> parse_deploy_rs_json(std::string_view json) {
+  ASSIGN_OR_RETURN(const Json root, parse_json(json, "deploy"));
+  RETURN_IF_ERROR(expect_object(root, "deploy"));
+  Top top;
+  RETURN_IF_ERROR(read_level<Top>(root, "deploy", kTopFields, top));
+  if (top.nodes.is_null()) return wrong("deploy.nodes", "is missing");
+  if (top.nodes.empty()) return wrong("deploy.nodes", "names no host");
+  if (top.nodes.size() > kHostsMax)
+    return wrong("deploy.nodes", "has more than " + std::to_string(kHostsMax) + " hosts");
+  Fleet fleet;
+  fleet.schema = FleetSchema::kDeployRs;
+  for (auto it = top.nodes.begin(); it != top.nodes.end(); ++it) {
+    ASSIGN_OR_RETURN(auto host, to_host(it.key(), it.value(), top));
+    fleet.hosts.push_back(std::move(host));
+  }
+  return fleet;
+}
+
+}  // namespace flurry::eval

@@ -1,0 +1,141 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "core/profile.h"
+#include "eval/colmena_json.h"
+#include "eval/deploy_rs_json.h"
+
+// Flakes of other tools, as they are. (Whether Nix gives this JSON is nix_evaluator_test's to say.)
+
+namespace flurry::eval {
+namespace {
+
+HostConfig one(const Result<Fleet>& fleet, size_t index = 0) {
+  if (!fleet) ADD_FAILURE() << fleet.error().message;
+  return fleet ? fleet->hosts.at(index) : HostConfig{.name = *HostName::parse("none")};
+}
+
+std::string refusal(const Result<Fleet>& fleet) { return fleet ? "accepted" : fleet.error().message; }
+
+std::string with(const std::string& node, const std::string& top = "") {
+  return R"({)" + top + R"("nodes":{"web":{"hostname":"203.0.113.1",)" + node + "}}}";
+}
+const std::string kSystem = R"("profiles":{"system":{"user":"root","path":true}})";
+
+TEST(DeployRs, ReadsEveryFieldOfItsSchema) {
+  const auto host =
+      one(parse_deploy_rs_json(R"({"sshUser":"admin","sshOpts":["-p","22"],"tempPath":"/var/tmp",
+    "nodes":{"web":{"hostname":"203.0.113.1","sshOpts":["-A"],"confirmTimeout":60,"fastConnection":true,
+      "profilesOrder":["db"],
+      "profiles":{"system":{"user":"root","path":true,"autoRollback":false,"activationTimeout":600,"sudo":"doas -u"},
+                  "db":{"user":"postgres","path":true,"profilePath":"/nix/var/nix/profiles/db","sshOpts":["-v"]},
+                  "home":{"path":true,"interactiveSudo":false,"remoteBuild":false,"magicRollback":false}}}}})"));
+  EXPECT_EQ(host.target_hosts, std::vector<std::string>{"203.0.113.1"});
+  EXPECT_EQ(host.target_user, "admin");
+  EXPECT_EQ(host.ssh_options, (std::vector<std::string>{"-A", "-p", "22"})) << "profile, node, top";
+  EXPECT_EQ(host.privilege_escalation_command, (std::vector<std::string>{"doas", "-u", "root"}));
+  EXPECT_EQ(host.confirm_timeout, Millis(60'000));
+  EXPECT_EQ(host.activation_timeout, Millis(600'000));
+  EXPECT_FALSE(host.auto_rollback);
+  EXPECT_TRUE(host.magic_rollback) << "the system's settings count";
+  EXPECT_EQ(host.profiles.at("db").user, "postgres");
+  EXPECT_EQ(host.profiles.at("db").link, "/nix/var/nix/profiles/db");
+  EXPECT_EQ(host.profiles.at("home").user, "admin") << "sshUser stands in for user";
+  const auto order = ordered_profiles(host);
+  ASSERT_EQ(order.size(), 3u);
+  EXPECT_EQ(order[0].name + order[1].name + order[2].name, "dbsystemhome");
+}
+
+TEST(DeployRs, TheDeepestLevelWins) {
+  const auto host = one(parse_deploy_rs_json(with(
+      R"("confirmTimeout":50,"magicRollback":true,"profiles":{"system":{"user":"root","path":true,"confirmTimeout":70}})",
+      R"("confirmTimeout":40,"magicRollback":false,"activationTimeout":100,)")));
+  EXPECT_EQ(host.confirm_timeout, Millis(70'000));
+  EXPECT_EQ(host.activation_timeout, Millis(100'000));
+  EXPECT_TRUE(host.magic_rollback);
+}
+
+TEST(DeployRs, HasItsOwnDefaults) {
+  const auto host = one(parse_deploy_rs_json(with(kSystem)));
+  EXPECT_EQ(host.confirm_timeout, Millis(30'000));
+  EXPECT_EQ(host.activation_timeout, Millis(240'000));
+  EXPECT_TRUE(host.magic_rollback && host.auto_rollback);
+  EXPECT_FALSE(host.target_user);
+}
+
+TEST(DeployRs, IgnoresWhatDeployRsIgnoresButNotATypingError) {
+  EXPECT_EQ(refusal(parse_deploy_rs_json(with(R"("note":null,)" + kSystem))), "accepted");
+  EXPECT_EQ(refusal(parse_deploy_rs_json(with(R"("magicRolback":null,)" + kSystem))),
+            "deploy.nodes.web.magicRolback: unknown field (did you mean 'magicRollback'?)");
+}
+
+TEST(DeployRs, SaysWhatIsWrongAndWhere) {
+  const std::pair<std::string, const char*> cases[] = {
+      {R"({})", "deploy.nodes: is missing"},
+      {R"({"nodes":{}})", "deploy.nodes: names no host"},
+      {R"({"nodes":{"web":{"profiles":{}}}})", "deploy.nodes.web.hostname: is missing"},
+      {R"({"nodes":{"web":{"hostname":"h"}}})", "deploy.nodes.web.profiles: is missing"},
+      {with(R"("profiles":{})"), "deploy.nodes.web.profiles: is empty: there is nothing to deploy"},
+      {with(R"("profiles":{"system":{"user":"root"}})"), "deploy.nodes.web.profiles.system.path: is missing"},
+      {with(R"("profiles":{"system":{"path":true}})"),
+       "deploy.nodes.web.profiles.system.user: is missing, and so is sshUser, which stands in for it"},
+      {with(R"("confirmTimeout":"30s",)" + kSystem),
+       "deploy.nodes.web.confirmTimeout: must be an integer, is a string"},
+      {with(R"("profilesOrder":["sytem"],)" + kSystem),
+       "deploy.nodes.web.profilesOrder: no profile is named 'sytem' (did you mean 'system'?)"},
+      {with(R"("remoteBuild":true,)" + kSystem),
+       "deploy.nodes.web.profiles.system.remoteBuild: building on the target is not supported yet by this "
+       "version"},
+      {with(R"("interactiveSudo":true,)" + kSystem),
+       "deploy.nodes.web.profiles.system.interactiveSudo: a password can't be asked for yet: allow this user "
+       "sudo "
+       "without one"},
+  };
+  for (const auto& [json, message] : cases) EXPECT_EQ(refusal(parse_deploy_rs_json(json)), message) << json;
+}
+
+std::string hive(const std::string& deployment, const std::string& rest = "") {
+  return R"({"schema":"v0.5","allowApplyAll":true,"machinesFile":"",)" + rest + R"("nodes":{"web":{)" +
+         deployment + "}}}";
+}
+
+TEST(Colmena, ReadsTheDeploymentOfEachNode) {
+  const auto fleet = parse_colmena_json(R"({"schema":"v0.5","allowApplyAll":false,"machinesFile":"","nodes":{
+    "db":{"targetHost":null,"targetPort":null,"targetUser":"root","tags":[],"keys":[]},
+    "web":{"targetHost":"203.0.113.2","targetPort":2222,"targetUser":"deploy","tags":["b","a"],"keys":[],
+           "buildOnTarget":false,"replaceUnknownProfiles":true,"sshOptions":["-A"],
+           "privilegeEscalationCommand":["doas"]}}})");
+  const auto host = one(fleet);
+  EXPECT_EQ(fleet->hosts.size(), 1u) << "a node without an address is left out";
+  EXPECT_TRUE(fleet->needs_selection);
+  EXPECT_EQ(host.name.str(), "web");
+  EXPECT_EQ(host.target_hosts, std::vector<std::string>{"203.0.113.2"});
+  EXPECT_EQ(host.target_port, 2222);
+  EXPECT_EQ(host.target_user, "deploy");
+  EXPECT_EQ(host.tags, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(host.ssh_options, std::vector<std::string>{"-A"});
+  EXPECT_EQ(host.privilege_escalation_command, std::vector<std::string>{"doas"});
+}
+
+TEST(Colmena, RefusesWhatItCannotDoYetByItsName) {
+  EXPECT_EQ(refusal(parse_colmena_json(hive(R"("keys":["tls","db"])"))),
+            "colmenaHive.nodes.web.deployment.keys: delivering secrets (tls and 1 more) is not supported yet "
+            "by this "
+            "version");
+  EXPECT_EQ(
+      refusal(parse_colmena_json(hive(R"("buildOnTarget":true)"))),
+      "colmenaHive.nodes.web.deployment.buildOnTarget: building on the target is not supported yet by this "
+      "version");
+  EXPECT_EQ(refusal(parse_colmena_json(hive(R"("replaceUnknownProfiles":false)"))),
+            "colmenaHive.nodes.web.deployment.replaceUnknownProfiles: refusing to replace a profile that "
+            "this machine "
+            "does not know is not supported yet by this version");
+  EXPECT_EQ(refusal(parse_colmena_json(R"({"schema":"v0.4","nodes":{}})")),
+            "colmenaHive.__schema: is 'v0.4', this version reads 'v0.5': update the flake's colmena input");
+  EXPECT_EQ(refusal(parse_colmena_json(R"({"notAHive":true})")),
+            "colmenaHive: is no hive: write colmenaHive = colmena.lib.makeHive { ... }");
+}
+
+}  // namespace
+}  // namespace flurry::eval
