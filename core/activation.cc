@@ -17,6 +17,8 @@ constexpr int kSwitchNeedsReboot = 100;
 // Effects end within bounds of their own, which are shorter: this is for one that hangs all the same.
 constexpr Millis kEffectMax{300'000};
 
+constexpr Millis kWriteAgain{1'000};
+
 constexpr size_t kOutputMax = 16 << 10;
 constexpr size_t kReasonMax = 4 << 10;
 
@@ -26,30 +28,6 @@ std::string tail(std::string text, size_t max) {
 }
 
 }  // namespace
-
-std::string_view to_string(Phase phase) {
-  switch (phase) {
-    case Phase::kPrepared:
-      return "prepared";
-    case Phase::kSwitching:
-      return "switching";
-    case Phase::kChecking:
-      return "checking";
-    case Phase::kAwaitingConfirmation:
-      return "awaiting-confirmation";
-    case Phase::kConfirmed:
-      return "confirmed";
-    case Phase::kProfileSet:
-      return "profile-set";
-    case Phase::kCommitted:
-      return "committed";
-    case Phase::kRollingBack:
-      return "rolling-back";
-    case Phase::kEnded:
-      return "ended";
-  }
-  return "?";
-}
 
 Activation Activation::begin(ActivationSpec spec, long long unix_ms) {
   ActivationRecord record{.spec = std::move(spec)};
@@ -93,6 +71,8 @@ void Activation::start_first_effect() {
     enter(Step::kReadBefore, effect::ReadState{});
   else if (record_.outcome)
     enter(Step::kDisarmDeadman, effect::DisarmDeadman{});
+  else if (rebooted_ && record_.phase == Phase::kPrepared)
+    end(Outcome::kFailedUnchanged, "the host rebooted before the switch began");
   else if (rebooted_)
     enter(Step::kReadAfterBoot, effect::ReadState{});
   else
@@ -163,7 +143,10 @@ void Activation::on_value(const EffectValue& value) {
       wake_ = record_.deadline;
       return;
     case Step::kWriteConfirmed:
-      return set_profile(first_changed());
+      return enter(Step::kReadConfirmed, effect::ReadState{});
+    case Step::kReadConfirmed:
+      if (state && runs_what_was_confirmed(*state)) return set_profile(first_changed());
+      return begin_rollback("the system that was confirmed no longer runs");
     case Step::kSetProfile:
       return set_profile(first_changed(at_ + 1));
     case Step::kWriteProfileSet:
@@ -173,11 +156,13 @@ void Activation::on_value(const EffectValue& value) {
       record_.output = tail(exit ? exit->output : "", kOutputMax);
       return begin_rollback(about(at_) + "it could not be made the boot default");
     case Step::kReadCommitted:
+      if (state && !runs_what_was_confirmed(*state))
+        return begin_rollback("the system that was confirmed no longer runs");
       if (state && is_committed(*state))
         return enter_write(Step::kWriteCommitted, Phase::kCommitted, record_.deadline);
       return begin_rollback("a profile did not name the new closure after it was set");
     case Step::kWriteCommitted:
-      return end(record_.spec.goal == Goal::kBoot ? Outcome::kStaged : Outcome::kSucceeded, "");
+      return end_committed();
     case Step::kReadAfterBoot:
       return on_state_after_boot(state ? *state : none);
     case Step::kWriteRollingBack:
@@ -236,6 +221,8 @@ void Activation::on_error(const Error& error) {
       return begin_rollback("write the journal: " + error.message);
     case Step::kWriteConfirmed:
       return begin_rollback("the confirmation could not be recorded: " + error.message);
+    case Step::kReadConfirmed:
+      return begin_rollback("verify what runs: " + error.message);
     case Step::kSetProfile:
       return begin_rollback(about(at_) + "set the profile: " + error.message);
     case Step::kWriteProfileSet:
@@ -244,8 +231,9 @@ void Activation::on_error(const Error& error) {
     case Step::kReadCommitted:
       return begin_rollback("verify the profile: " + error.message);
     case Step::kWriteCommitted:
-      // The journal still says profile-set, from which a recovery commits again: forward stays true.
-      return end(record_.spec.goal == Goal::kBoot ? Outcome::kStaged : Outcome::kSucceeded, "");
+      // The journal still says profile-set; the outcome is the next thing to be written.
+      is_commit_written_ = false;
+      return end_committed();
     case Step::kReadAfterBoot:
       return begin_rollback("read the system after a reboot: " + error.message);
     case Step::kWriteRollingBack:
@@ -260,6 +248,12 @@ void Activation::on_error(const Error& error) {
       // A tested system that the journal calls unconfirmed would be rolled back by the next reader.
       if (record_.outcome == Outcome::kSucceeded && record_.spec.goal == Goal::kTest)
         return begin_rollback("the confirmation could not be recorded: " + error.message);
+      // Nor may a success be told that the next reader could still undo: tried again until it is written.
+      if (!is_commit_written_) {
+        waiting_for_ = 0;
+        wake_ = now_ + kWriteAgain;
+        return;
+      }
       // The outcome is true all the same. Keep the deadman and the roots: what the journal still says
       // has to be finished by whoever reads it next.
       step_ = Step::kDone;
@@ -384,6 +378,9 @@ void Activation::on_time() {
       return enter(Step::kStopReactivate, effect::StopSwitch{});
     case Step::kRestoreBoot:
       return reactivate();
+    case Step::kWriteEnded:
+      if (waiting_for_ == 0) return enter(Step::kWriteEnded, effect::WriteJournal{record_});
+      return on_overdue();
     case Step::kVerify:
       // Nothing is awaited between two looks; a look that hangs is an error.
       if (waiting_for_ == 0) return enter(Step::kVerify, effect::ReadState{});
@@ -422,6 +419,15 @@ void Activation::install_boot(std::optional<size_t> index) {
         effect::RunSwitch{profile(at_).new_path, effect::SwitchAction::kBoot,
                           profile(at_).is_system() ? unit("boot") : unit("boot", at_), false, at_});
   wake_ = record_.deadline;
+}
+
+// Whoever made it so: a system that does not run was not the one that was healthy.
+bool Activation::runs_what_was_confirmed(const SystemState& state) const {
+  return record_.spec.goal == Goal::kBoot || runs_new_system(state);
+}
+
+void Activation::end_committed() {
+  end(record_.spec.goal == Goal::kBoot ? Outcome::kStaged : Outcome::kSucceeded, "");
 }
 
 void Activation::end(Outcome outcome, std::string reason) {

@@ -136,6 +136,7 @@ class Activation {
     kWriteAwaiting,
     kAwait,
     kWriteConfirmed,
+    kReadConfirmed,
     kSetProfile,
     kWriteProfileSet,
     kInstallBoot,
@@ -177,6 +178,8 @@ class Activation {
   void set_profile(std::optional<size_t> index);
   void install_boot(std::optional<size_t> index);
   bool is_committed(const SystemState& state) const;
+  bool runs_what_was_confirmed(const SystemState& state) const;
+  void end_committed();
   void confirm_or_commit();
   void end(Outcome outcome, std::string reason);
   std::string unit(const char* purpose) const;
@@ -191,6 +194,7 @@ class Activation {
   const ProfileSpec& profile(size_t index) const { return record_.spec.profiles[index]; }
   std::optional<size_t> system_index() const;
   bool changes_system() const;
+  bool runs_new_system(const SystemState& state) const;
   std::string what_a_test_leaves_alone() const;
   std::string about(size_t index) const;
 
@@ -213,7 +217,6 @@ class Activation {
   std::string what_is_wrong(const SystemState& state) const;
   void end_rollback_failed(const std::string& why);
   Phase furthest() const;
-  bool was_switched() const;
   bool may_have_committed() const;
   bool may_have_touched(size_t index) const;
 
@@ -226,7 +229,8 @@ class Activation {
   bool recovered_ = false;
   bool rebooted_ = false;
   bool is_journalled_ = false;
-  std::vector<Effect> out_;  // collected during one step()
+  bool is_commit_written_ = true;  // false: committed, and the journal does not know
+  std::vector<Effect> out_;        // collected during one step()
   TimePoint now_{};
   EffectId next_id_ = 1;
   EffectId waiting_for_ = 0;

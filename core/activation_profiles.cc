@@ -58,6 +58,11 @@ bool Activation::changes_system() const {
   return index && changes(*index);
 }
 
+// Also where the system is not this deployment's to change.
+bool Activation::runs_new_system(const SystemState& state) const {
+  return !changes_system() || state.running == profile(*system_index()).new_path;
+}
+
 std::string Activation::what_a_test_leaves_alone() const {
   std::string names;
   for (const auto& spec : record_.spec.profiles)

@@ -33,9 +33,10 @@ void Activation::resume_same_boot() {
       return fail(stopped ? "no confirmation came before the deadline"
                           : "the agent was killed while it waited for the confirmation",
                   true);
+    case Phase::kCommitted:
+      return end_committed();  // to do it again could only fail
     case Phase::kConfirmed:
     case Phase::kProfileSet:
-    case Phase::kCommitted:
       return start_commit();
     case Phase::kRollingBack:
       return begin_rollback(record_.reason);
@@ -46,13 +47,13 @@ void Activation::resume_same_boot() {
 
 // The kernel is another: the boot default decided what runs now, and until the commit that was the old.
 void Activation::on_state_after_boot(const SystemState& state) {
-  const bool runs_new = !changes_system() || state.running == record_.spec.profiles[*system_index()].new_path;
+  const bool runs_new = runs_new_system(state);
   const bool runs_recorded = !changes_system() || state.running == record_.before.running;
   const bool was_going_back = record_.phase == Phase::kRollingBack;
+  if (record_.phase == Phase::kCommitted && (runs_new || record_.spec.goal == Goal::kBoot))
+    return end_committed();
   if (!was_going_back && may_have_committed() && (runs_new || record_.spec.goal == Goal::kBoot))
     return start_commit();
-  if (!was_switched() && !may_have_committed() && runs_recorded)
-    return end(Outcome::kFailedUnchanged, "the host rebooted before the switch began");
   is_back_already_ = runs_recorded && !may_have_committed();
   begin_rollback(record_.reason.empty() ? "the host rebooted before the deployment was committed"
                                         : record_.reason);

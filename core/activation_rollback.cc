@@ -25,11 +25,6 @@ Phase Activation::furthest() const {
   return record_.phase == Phase::kRollingBack ? record_.back_from.value_or(Phase::kCommitted) : record_.phase;
 }
 
-bool Activation::was_switched() const {
-  const Phase phase = furthest();
-  return phase >= Phase::kSwitching && record_.spec.goal != Goal::kBoot;
-}
-
 bool Activation::may_have_committed() const {
   const Phase phase = furthest();
   return phase >= Phase::kConfirmed && phase <= Phase::kCommitted;
