@@ -177,7 +177,10 @@ void Executor::leave() {
             what.reply.set_value(Error{ErrorKind::kCancelled, "the agent is stopping"});
         },
         event);
-  if (active_ && active_->is_journalled && active_->durable.phase != Phase::kEnded) {
+  // Where the journal refused the last phase, it must not be said to go on from the one before it.
+  const bool is_in_order =
+      active_ && active_->is_journalled && active_->durable.phase == active_->machine.record().phase;
+  if (is_in_order && active_->durable.phase != Phase::kEnded) {
     ActivationRecord record = active_->durable;
     record.holder_stopped = true;
     const auto written = journal_.write(record);

@@ -195,6 +195,26 @@ TEST_F(ExecutorTest, AnOrderlyRestartLosesNothing) {
   EXPECT_EQ(second.wait(spec.deployment)->record.outcome, Outcome::kSucceeded);
 }
 
+// The next agent would watch, and have confirmed, a system that is being taken away.
+TEST_F(ExecutorTest, ARollbackThatTheJournalRefusedIsNotHandedOverAsAllWell) {
+  auto spec = test_spec();
+  spec.activation_timeout = spec.confirm_timeout = Millis(60'000);
+  system_.is_going_back_hanging = true;
+  journal_.unwritable = Phase::kRollingBack;
+  {
+    Life first(system_, journal_, paths_);
+    ASSERT_TRUE(first.executor.begin(spec));
+    first.wait(spec.deployment, Phase::kAwaitingConfirmation);
+    ASSERT_TRUE(first.executor.roll_back(spec.deployment, kNonce, "because"));
+    const TimePoint until = sys::now() + kPatience;
+    while (system_.switches() < 2 && sys::now() < until) ::poll(nullptr, 0, 5);
+    ASSERT_EQ(system_.switches(), 2);
+  }
+  const auto left = (*journal_.find(spec.deployment))->record;
+  EXPECT_EQ(left.phase, Phase::kAwaitingConfirmation);
+  EXPECT_FALSE(left.holder_stopped);
+}
+
 // The journal as a crash in that phase leaves it.
 TEST_F(ExecutorTest, ACrashEndsAsTheCoreSays) {
   const std::pair<Phase, Outcome> cases[] = {{Phase::kPrepared, Outcome::kFailedUnchanged},

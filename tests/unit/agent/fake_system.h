@@ -25,6 +25,7 @@ class FakeSystem : public System {
   // Faults; set before a deployment begins.
   std::atomic<int> switch_exit = 0;
   std::atomic<bool> is_switch_hanging = false;
+  std::atomic<bool> is_going_back_hanging = false;
   std::atomic<bool> is_check_passing = true;
   std::atomic<bool> is_commit_failing = false;
 
@@ -75,6 +76,10 @@ class FakeSystem : public System {
   Result<EffectValue> switch_to(const effect::RunSwitch& run, std::stop_token stop) {
     if (run.attach) return EffectValue{SwitchExit{std::nullopt, ""}};
     ++switches_;
+    while (is_going_back_hanging && run.closure == kOld) {
+      if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "given up"};
+      ::poll(nullptr, 0, 5);
+    }
     while (is_switch_hanging && run.closure == kNew) {
       if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "given up"};
       ::poll(nullptr, 0, 5);
