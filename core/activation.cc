@@ -235,6 +235,8 @@ void Activation::on_error(const Error& error) {
       is_commit_written_ = false;
       return end_committed();
     case Step::kReadAfterBoot:
+      // What the journal calls committed was verified before it was written.
+      if (record_.phase == Phase::kCommitted) return end_committed();
       return begin_rollback("read the system after a reboot: " + error.message);
     case Step::kWriteRollingBack:
     case Step::kStopForRollback:

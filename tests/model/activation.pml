@@ -294,7 +294,8 @@ end:
   :: atomic { may_step && step == kReadAfterBoot ->
        if
        :: on_state_after_boot()
-       :: fault(); begin_rollback()
+       :: phase == committed && faults > 0 -> faults--; end_with(succeeded)
+       :: phase != committed && faults > 0 -> faults--; begin_rollback()
        fi }
   :: atomic { may_step && step == kWriteRollingBack ->
        assert(told != succeeded);                                 /* never back after a commit */

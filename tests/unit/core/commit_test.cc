@@ -21,11 +21,14 @@ struct World {
   int boot_exit = 0;
   std::optional<StorePath> runs_after_boot_install;  // somebody else switches meanwhile
   bool was_new_ever_committed = false;
+  bool is_unreadable = false;
   int switches = 0;
   std::function<bool(const ActivationRecord&)> refuses;
   Phase journal = Phase::kPrepared;
 
   Result<EffectValue> perform(const effect::Any& what) {
+    if (std::holds_alternative<effect::ReadState>(what) && is_unreadable)
+      return Error{ErrorKind::kTimedOut, "systemd is busy"};
     if (std::holds_alternative<effect::ReadState>(what))
       return EffectValue(SystemState{running, profile, 7, "boot", {}});
     if (const auto* write = std::get_if<effect::WriteJournal>(&what)) {
@@ -72,6 +75,12 @@ TEST(Commit, IsNotDoneAgainOnceTheJournalSaysCommitted) {
     EXPECT_EQ(world.finish(Phase::kCommitted, boot_id), Outcome::kSucceeded) << boot_id;
     EXPECT_EQ(world.switches, 0) << boot_id;
   }
+}
+
+TEST(Commit, StandsWhereTheHostCannotBeReadAfterAReboot) {
+  World world{.is_unreadable = true};
+  EXPECT_EQ(world.finish(Phase::kCommitted, "boot-2"), Outcome::kSucceeded);
+  EXPECT_EQ(world.switches, 0);
 }
 
 TEST(Commit, IsNotBegunForASystemThatNoLongerRuns) {
