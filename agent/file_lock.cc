@@ -1,7 +1,6 @@
 #include "agent/file_lock.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -15,13 +14,23 @@ sys::Fd open_lock(const std::string& path, int flags) {
   return sys::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
 }
 
+// Of the open file and not of the process: it ends with the last descriptor, and other opens of the same
+// file by the same process don't end it. Unlike flock(2)'s it can be asked for without being taken.
+struct flock whole_file() {
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  return lock;
+}
+
 }  // namespace
 
 Result<std::optional<FileLock>> FileLock::try_take(const std::string& path) {
   sys::Fd fd = open_lock(path, O_CREAT);
   if (!fd.is_open()) return sys::errno_error("open " + path, errno);
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) return std::optional<FileLock>();
+  struct flock wanted = whole_file();
+  if (::fcntl(fd.get(), F_OFD_SETLK, &wanted) != 0) {
+    if (errno == EAGAIN || errno == EACCES) return std::optional<FileLock>();
     return sys::errno_error("lock " + path, errno);
   }
   FileLock lock(std::move(fd));
@@ -32,7 +41,8 @@ Result<std::optional<FileLock>> FileLock::try_take(const std::string& path) {
 Result<FileLock> FileLock::take(const std::string& path) {
   sys::Fd fd = open_lock(path, O_CREAT);
   if (!fd.is_open()) return sys::errno_error("open " + path, errno);
-  while (::flock(fd.get(), LOCK_EX) != 0)
+  struct flock wanted = whole_file();
+  while (::fcntl(fd.get(), F_OFD_SETLKW, &wanted) != 0)
     if (errno != EINTR) return sys::errno_error("lock " + path, errno);
   FileLock lock(std::move(fd));
   lock.write_holder();
@@ -43,9 +53,10 @@ Result<bool> FileLock::is_held(const std::string& path) {
   const sys::Fd fd = open_lock(path, 0);
   if (!fd.is_open() && errno == ENOENT) return false;
   if (!fd.is_open()) return sys::errno_error("open " + path, errno);
-  if (::flock(fd.get(), LOCK_SH | LOCK_NB) == 0) return false;
-  if (errno == EWOULDBLOCK) return true;
-  return sys::errno_error("lock " + path, errno);
+  struct flock in_the_way = whole_file();
+  if (::fcntl(fd.get(), F_OFD_GETLK, &in_the_way) != 0)
+    return sys::errno_error("look at lock " + path, errno);
+  return in_the_way.l_type != F_UNLCK;
 }
 
 std::optional<int> FileLock::holder(const std::string& path) {
