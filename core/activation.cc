@@ -128,7 +128,7 @@ void Activation::on_value(const EffectValue& value) {
     case Step::kSwitch:
       return on_switch_exit(exit ? *exit : no_exit);
     case Step::kStopSwitch:
-      return fail("the switch did not end within its activation timeout");
+      return fail(record_.reason);
     case Step::kReadUnswitched:
       if (state && state->running == record_.before.running && at_ == first_changed())
         return end(Outcome::kFailedUnchanged, record_.reason);
@@ -211,9 +211,9 @@ void Activation::on_error(const Error& error) {
       never_activated_ = at_;
       return fail(about(at_) + "set the profile: " + error.message);
     case Step::kSwitch:
-      return fail("run the switch: " + error.message);
+      return stop_switch("run the switch: " + error.message);
     case Step::kStopSwitch:
-      return fail("the switch did not end in time and could not be stopped: " + error.message);
+      return fail(record_.reason + "; and it could not be stopped: " + error.message);
     case Step::kReadUnswitched:
       return fail(record_.reason + "; what runs now could not be read");
     case Step::kWriteChecking:
@@ -343,12 +343,14 @@ void Activation::on_profile_activated() {
 
 void Activation::on_switch_exit(const SwitchExit& exit) {
   record_.output = tail(record_.output + exit.output, kOutputMax);
-  const std::string code =
-      exit.exit_code ? "exited with " + std::to_string(*exit.exit_code) : "was killed or lost";
+  const std::string what =
+      about(at_) + (profile(at_).is_system() ? "switch-to-configuration " : "its activation ");
+  if (!exit.exit_code) return stop_switch(what + "was killed or lost");
+  const std::string code = "exited with " + std::to_string(*exit.exit_code);
   if (exit.exit_code == kSwitchOk) return on_profile_activated();
   if (record_.spec.goal == Goal::kDryActivate)
     return end(Outcome::kFailedUnchanged, about(at_) + "dry-activate " + code);
-  if (!profile(at_).is_system()) return fail(about(at_) + "its activation " + code);
+  if (!profile(at_).is_system()) return fail(what + code);
   if (exit.exit_code == kSwitchUnitsFailed) return on_profile_activated();
   if (exit.exit_code == kSwitchNotStarted || exit.exit_code == kSwitchNeedsReboot) {
     record_.reason = exit.exit_code == kSwitchNeedsReboot
@@ -360,6 +362,12 @@ void Activation::on_switch_exit(const SwitchExit& exit) {
   fail("switch-to-configuration " + code);
 }
 
+// However it ends from here, nothing of it may go on behind the outcome's back.
+void Activation::stop_switch(std::string reason) {
+  record_.reason = std::move(reason);
+  enter(Step::kStopSwitch, effect::StopSwitch{});
+}
+
 void Activation::on_time() {
   if (requested_rollback_ && (step_ == Step::kCheck || step_ == Step::kAwait))
     return fail(*std::exchange(requested_rollback_, std::nullopt), true);
@@ -368,7 +376,7 @@ void Activation::on_time() {
   wake_.reset();
   switch (step_) {
     case Step::kSwitch:
-      return enter(Step::kStopSwitch, effect::StopSwitch{});
+      return stop_switch("the switch did not end within its activation timeout");
     case Step::kAwait:
       return fail("no confirmation came within " +
                       std::to_string(record_.spec.confirm_timeout.count() / 1000) +

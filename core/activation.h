@@ -174,6 +174,7 @@ class Activation {
   void start_profile(bool attach);
   void start_switch(bool attach);
   void on_profile_activated();
+  void stop_switch(std::string reason);
   void start_commit();
   void set_profile(std::optional<size_t> index);
   void install_boot(std::optional<size_t> index);

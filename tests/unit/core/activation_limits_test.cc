@@ -97,6 +97,27 @@ TEST(ActivationLimits, AHungLookAfterTheRollbackIsNotCalledRolledBack) {
   EXPECT_EQ(machine.record().outcome, Outcome::kRollbackFailed);
 }
 
+// Its unit may still be switching: that must end before the outcome is said, not only before going back.
+TEST(ActivationLimits, ALostSwitchIsStoppedEvenWhereNothingGoesBack) {
+  const size_t run = effect::Any(effect::RunSwitch{kNew, {}, "", false}).index();
+  ActivationRecord record{.spec = spec_of(Goal::kSwitch)};
+  record.spec.auto_rollback = false;
+  record.before = SystemState{kOld, kOld, 7, "boot-1", {}};
+  record.phase = Phase::kSwitching;
+  record.deadline = TimePoint(Millis(2'000'000));
+  Activation failed = Activation::recover(record, "boot-1");
+  const auto kinds = drive(failed, std::nullopt, run);
+  EXPECT_TRUE(has(kinds, kind_of<effect::StopSwitch>())) << "the wait for it failed";
+  EXPECT_EQ(std::count(kinds.begin(), kinds.end(), run), 1) << "it went back";
+  EXPECT_EQ(failed.record().outcome, Outcome::kRollbackFailed);
+
+  Activation lost = Activation::recover(record, "boot-1");
+  std::vector<Effect> effects = lost.step(TimePoint(Millis(1)), {});
+  effects = lost.step(TimePoint(Millis(2)), {EffectEnded{effects.at(0).id, EffectValue(SwitchExit{})}});
+  ASSERT_EQ(effects.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<effect::StopSwitch>(effects[0].what)) << "it was killed";
+}
+
 TEST(ActivationLimits, ADryActivationThatHangsIsStoppedAndTouchesNothing) {
   Activation machine = Activation::begin(spec_of(Goal::kDryActivate), 1);
   const size_t run = effect::Any(effect::RunSwitch{kNew, {}, "", false}).index();
