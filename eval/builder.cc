@@ -1,5 +1,6 @@
 #include "eval/builder.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,12 +19,19 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kRootsName = "flurry-roots-";
 
+// Anybody may put anything of that name into a directory that all may write to.
+bool is_directory_of_ours(const fs::path& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == ::geteuid() &&
+         (info.st_mode & 077) == 0;
+}
+
 // A controller that was killed could not take its roots away, and they would hold closures for ever.
 void forget_roots_of_the_dead(const fs::path& parent) {
   std::error_code error;
   for (fs::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (!name.starts_with(kRootsName)) continue;
+    if (!name.starts_with(kRootsName) || !is_directory_of_ours(it->path())) continue;
     const std::string pid =
         name.substr(kRootsName.size(), name.find('-', kRootsName.size()) - kRootsName.size());
     const bool is_pid = !pid.empty() && pid.find_first_not_of("0123456789") == std::string::npos;

@@ -331,7 +331,10 @@ TEST_F(NixTest, ABuildTakesAwayTheRootsOfControllersThatWereKilled) {
   // No process has this number: the kernel's greatest is 4194304.
   const auto stale = place / "flurry-roots-99999999-test";
   const auto alive = place / ("flurry-roots-" + std::to_string(::getpid()) + "-test");
-  for (const auto& folder : {stale, alive}) std::filesystem::create_directories(folder);
+  for (const auto& folder : {stale, alive}) {
+    std::filesystem::create_directories(folder);
+    std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
+  }
   const auto fleet =
       load(nix_->flake("nixosConfigurations.good = nixos (mk \"good\" \"echo x > $out\");"), nix_->options());
   ASSERT_TRUE(fleet) << fleet.error().message;
