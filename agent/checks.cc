@@ -1,5 +1,6 @@
 #include "agent/checks.h"
 
+#include "agent/probe.h"
 #include "core/sys/clock.h"
 #include "core/sys/subprocess.h"
 #include "core/wire/text.h"
@@ -30,11 +31,9 @@ sys::Command command_for(const HealthCheck& check, const std::string& probe) {
     command.argv = {probe, "probe", "http", "--timeout-ms", timeout, "--method", http->method};
     for (const uint16_t status : http->status)
       command.argv.insert(command.argv.end(), {"--status", std::to_string(status)});
-    if (!http->body.empty()) command.argv.insert(command.argv.end(), {"--body", http->body});
     if (http->insecure_tls) command.argv.push_back("--insecure-tls");
-    command.argv.insert(command.argv.end(), {"--", http->url});
-    // Headers may hold a secret, and everybody can read a command line.
-    for (const auto& [name, value] : http->headers) command.standard_input += name + ": " + value + "\n";
+    // These may hold a secret, and everybody can read a command line.
+    command.standard_input = encode_probe_secrets(*http);
   } else if (const auto* tcp = std::get_if<TcpCheck>(&check.kind)) {
     command.argv = {probe,   "probe", "tcp",     "--timeout-ms",
                     timeout, "--",    tcp->host, std::to_string(tcp->port)};

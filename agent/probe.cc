@@ -59,7 +59,7 @@ std::optional<Arguments> parse(const std::vector<std::string>& words) {
     const auto& word = words[i];
     if (word == "--") {
       out.rest.assign(words.begin() + static_cast<long>(i) + 1, words.end());
-      return out;
+      break;
     }
     if (word == "--insecure-tls") {
       out.http.insecure_tls = true;
@@ -71,14 +71,12 @@ std::optional<Arguments> parse(const std::vector<std::string>& words) {
       out.http.method = value;
     else if (word == "--status")
       out.http.status.push_back(static_cast<uint16_t>(std::atoi(value.c_str())));
-    else if (word == "--body")
-      out.http.body = value;
     else if (word == "--timeout-ms")
       out.timeout_ms = std::max(1L, std::atol(value.c_str()));
     else
       return std::nullopt;
   }
-  return std::nullopt;
+  return out;
 }
 
 Result<Url> parse_url(std::string_view text) {
@@ -205,30 +203,39 @@ Result<std::string> probe_tcp(const std::string& host, const std::string& port) 
   return std::string("accepted");
 }
 
-void read_headers(HttpCheck& check) {
-  for (std::string line; std::getline(std::cin, line);) {
-    const size_t colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    const size_t value = std::min(line.find_first_not_of(' ', colon + 1), line.size());
-    check.headers.emplace_back(line.substr(0, colon), line.substr(value));
+// The next string of the standard input, which ends with a zero byte.
+bool read_string(std::string& out) { return static_cast<bool>(std::getline(std::cin, out, '\0')); }
+
+bool read_secrets(HttpCheck& check) {
+  if (!read_string(check.url) || !read_string(check.body)) return false;
+  for (std::string name, value; read_string(name);) {
+    if (!read_string(value)) return false;
+    check.headers.emplace_back(name, value);
   }
+  return true;
 }
 
 }  // namespace
 
+std::string encode_probe_secrets(const HttpCheck& check) {
+  std::string out = check.url + '\0' + check.body + '\0';
+  for (const auto& [name, value] : check.headers) out += name + '\0' + value + '\0';
+  return out;
+}
+
 int run_probe(const std::vector<std::string>& arguments) {
   auto parsed = parse(arguments);
-  const bool is_http = parsed && arguments[0] == "http" && parsed->rest.size() == 1;
+  const bool is_http = parsed && arguments[0] == "http" && parsed->rest.empty();
   const bool is_tcp = parsed && arguments[0] == "tcp" && parsed->rest.size() == 2;
   if (!is_http && !is_tcp) {
-    std::puts("usage: flurry-agent probe http|tcp [options] -- URL | HOST PORT");
+    std::puts("usage: flurry-agent probe http [options] | tcp [options] -- HOST PORT");
     return 2;
   }
   ::signal(SIGPIPE, SIG_IGN);
   die_at(parsed->timeout_ms);
-  if (is_http) {
-    parsed->http.url = parsed->rest[0];
-    read_headers(parsed->http);
+  if (is_http && !read_secrets(parsed->http)) {
+    std::puts("the standard input does not hold what to probe");
+    return 2;
   }
   const auto result = is_http ? probe_http(parsed->http) : probe_tcp(parsed->rest[0], parsed->rest[1]);
   std::puts(result ? result->c_str() : result.error().message.c_str());

@@ -49,23 +49,29 @@ class OneAnswer {
 };
 
 // In a child, since a probe ends its process at the timeout.
-int probe(std::vector<std::string> words) {
+int probe(std::vector<std::string> words, const std::string& input = "") {
+  int ends[2];
+  EXPECT_EQ(::pipe(ends), 0);
   const pid_t pid = ::fork();
   if (pid == 0) {
-    ::close(0);
+    ::dup2(ends[0], 0);
+    ::close(ends[1]);
     ::_exit(run_probe(words));
   }
+  ::close(ends[0]);
+  EXPECT_EQ(::write(ends[1], input.data(), input.size()), static_cast<ssize_t>(input.size()));
+  ::close(ends[1]);
   int status = 0;
   ::waitpid(pid, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-int probe_http(const std::string& answer, std::vector<std::string> options = {}) {
+int probe_http(const std::string& answer, std::vector<std::string> options = {}, std::string body = "") {
   const OneAnswer server(answer);
   std::vector<std::string> words = {"http", "--timeout-ms", "700"};
   words.insert(words.end(), options.begin(), options.end());
-  words.insert(words.end(), {"--", "http://127.0.0.1:" + server.port() + "/healthz"});
-  return probe(words);
+  const HttpCheck check{.url = "http://127.0.0.1:" + server.port() + "/healthz", .body = std::move(body)};
+  return probe(words, encode_probe_secrets(check));
 }
 
 std::string answer_of(int status, const std::string& body) {
@@ -77,11 +83,12 @@ TEST(Probe, JudgesHttp) {
   EXPECT_EQ(probe_http(answer_of(200, "ok")), 0);
   EXPECT_EQ(probe_http(answer_of(500, "broken")), 1);
   EXPECT_EQ(probe_http(answer_of(500, "broken"), {"--status", "500"}), 0);
-  EXPECT_EQ(probe_http(answer_of(200, "release 2"), {"--body", "release 2"}), 0);
-  EXPECT_EQ(probe_http(answer_of(200, "release 1"), {"--body", "release 2"}), 1);
+  EXPECT_EQ(probe_http(answer_of(200, "release 2"), {}, "release 2"), 0);
+  EXPECT_EQ(probe_http(answer_of(200, "release 1"), {}, "release 2"), 1);
   EXPECT_EQ(probe_http(""), 1) << "hangs";
   EXPECT_EQ(probe_http("no http at all\r\n\r\n"), 1);
-  EXPECT_EQ(probe_http(answer_of(200, std::string(3 << 20, 'x')), {"--body", "y"}), 1) << "huge";
+  EXPECT_EQ(probe_http(answer_of(200, std::string(3 << 20, 'x')), {}, "y"), 1) << "huge";
+  EXPECT_EQ(probe({"http"}), 2) << "nothing to probe";
 }
 
 TEST(Probe, JudgesTcp) {
