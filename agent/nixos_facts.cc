@@ -46,6 +46,13 @@ std::vector<std::string_view> words(std::string_view line) {
   return out;
 }
 
+// Whether it is a user who decides if such a unit fails: one kill of their own manager is enough, and must
+// not take a deployment back.
+bool is_a_users(std::string_view unit) {
+  const bool is_session = unit.starts_with("session-") && unit.ends_with(".scope");
+  return unit.starts_with("user@") || unit.starts_with("user-runtime-dir@") || is_session;
+}
+
 }  // namespace
 
 std::optional<StorePath> store_path_of_link(const std::string& link) {
@@ -77,7 +84,7 @@ Result<std::vector<std::string>> read_failed_units() {
     const size_t end = std::min(text.find('\n', at), text.size());
     const auto columns = words(std::string_view(text).substr(at, end - at));  // unit load active sub …
     at = end + 1;
-    if (columns.size() < 4) continue;
+    if (columns.size() < 4 || is_a_users(columns[0])) continue;
     std::string unit(columns[0]);
     if (columns[3] == "auto-restart") {
       const auto status =

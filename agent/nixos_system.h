@@ -55,7 +55,8 @@ std::optional<StorePath> store_path_of_link(const std::string& link);
 // Number and path of a profile's present generation; nothing where there is no such profile.
 ProfileState read_profile(const std::string& root, const std::string& profile_path);
 
-// Units in the failed state, and those that wait to be started again after a failure.
+// Units in the failed state, and those that wait to be started again after a failure; but those of users'
+// logins, which any of them can make fail.
 Result<std::vector<std::string>> read_failed_units();
 
 Result<std::string> read_boot_id();
