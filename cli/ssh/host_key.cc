@@ -1,6 +1,7 @@
 #include "cli/ssh/host_key.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include <filesystem>
 
 #include "cli/ssh/encoding.h"
+#include "core/sys/clock.h"
 #include "core/sys/fd.h"
 
 namespace flurry::ssh {
@@ -20,6 +22,8 @@ namespace {
 // refused since 8.8, so a host with only an RSA key on file is left to the ssh program.
 constexpr std::array<std::string_view, 4> kAlgorithms = {"ssh-ed25519", "ecdsa-sha2-nistp256",
                                                          "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"};
+constexpr Millis kTurnMax{5'000};
+constexpr int kTurnPauseMs = 20;
 
 std::string name_of(const SshConfig& config) {
   return known_hosts_name(config.hostname, config.port, config.host_key_alias);
@@ -56,6 +60,15 @@ Error changed_key(const SshConfig& config, const KnownKey& on_file, const std::s
 
 Error file_error(const std::string& file, int error_number) {
   return {ErrorKind::kRefused, sys::errno_error("learn host key: " + file, error_number).message};
+}
+
+// Until the descriptor closes, dials in other threads and processes learn one after the other. Whoever can
+// read the file can hold its lock: no reason to wait for ever, and one appended line does no harm.
+void take_turn(int fd) {
+  for (const TimePoint until = sys::now() + kTurnMax; ::flock(fd, LOCK_EX | LOCK_NB) != 0;) {
+    if ((errno != EWOULDBLOCK && errno != EINTR) || sys::now() >= until) return;
+    ::poll(nullptr, 0, kTurnPauseMs);
+  }
 }
 
 }  // namespace
@@ -108,8 +121,7 @@ Result<void> learn_host_key(const SshConfig& config, const std::string& name, co
     return file_error(directory.string(), errno);
   const sys::Fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!fd.is_open()) return file_error(file, errno);
-  // Held until the descriptor closes: dials in other threads and processes learn one after the other.
-  if (::flock(fd.get(), LOCK_EX) != 0) return file_error(file, errno);
+  take_turn(fd.get());
   const auto now_known = decide_host_key(read_known_keys({file}, name), blob);
   if (now_known.verdict == KeyVerdict::kTrusted) return {};
   if (now_known.verdict != KeyVerdict::kUnknown) return changed_key(config, now_known.evidence, blob);

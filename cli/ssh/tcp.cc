@@ -10,7 +10,9 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <future>
 #include <memory>
+#include <thread>
 
 #include "core/sys/clock.h"
 
@@ -23,8 +25,6 @@ constexpr int kProbeAfterSeconds = 5;
 constexpr int kProbeEverySeconds = 5;
 constexpr int kProbesMax = 2;
 constexpr unsigned kUnacknowledgedMillisMax = 15000;
-
-using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
 void set_options(int fd) {
   const int on = 1;
@@ -67,19 +67,33 @@ Result<sys::Fd> connect_one(const addrinfo& address, TimePoint deadline) {
 
 }  // namespace
 
-Result<sys::Fd> connect_tcp(const std::string& host, uint16_t port, int address_family, TimePoint deadline) {
-  addrinfo hints{};
-  hints.ai_family = address_family;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* list = nullptr;
-  const int failed = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
+Result<Addresses> resolve(const std::string& host, uint16_t port, int address_family, TimePoint deadline,
+                          Lookup lookup) {
+  std::promise<std::pair<int, Addresses>> promise;
+  auto answer = promise.get_future();
+  // A lookup that hangs can't be stopped, so the thread that waits for it is left behind.
+  std::thread([=, promise = std::move(promise)]() mutable {
+    addrinfo hints{};
+    hints.ai_family = address_family;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* list = nullptr;
+    const int failed = lookup(host.c_str(), std::to_string(port).c_str(), &hints, &list);
+    promise.set_value({failed, Addresses(failed == 0 ? list : nullptr)});
+  }).detach();
+  const auto left = std::max<Millis>(deadline - sys::now(), Millis(0));
+  if (answer.wait_for(left) != std::future_status::ready)
+    return Error{ErrorKind::kTimedOut, "resolve " + host + ": no answer from the name service"};
+  auto [failed, addresses] = answer.get();
   if (failed != 0) return Error{ErrorKind::kUnreachable, "resolve " + host + ": " + ::gai_strerror(failed)};
-  const Addresses addresses(list, &::freeaddrinfo);
+  return std::move(addresses);
+}
 
+Result<sys::Fd> connect_tcp(const std::string& host, uint16_t port, int address_family, TimePoint deadline) {
+  ASSIGN_OR_RETURN(const Addresses addresses, resolve(host, port, address_family, deadline));
   size_t left = 0;
-  for (const addrinfo* a = list; a != nullptr; a = a->ai_next) ++left;
+  for (const addrinfo* a = addresses.get(); a != nullptr; a = a->ai_next) ++left;
   std::string tried;
-  for (const addrinfo* a = list; a != nullptr; a = a->ai_next, --left) {
+  for (const addrinfo* a = addresses.get(); a != nullptr; a = a->ai_next, --left) {
     // The time is shared out, so that one silent address leaves some for the others.
     const auto share = std::max<Millis>(Millis(1), (deadline - sys::now()) / static_cast<int>(left));
     auto fd = connect_one(*a, sys::now() + share);

@@ -2,6 +2,9 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <latch>
+
+#include "cli/ssh/tcp.h"
 #include "core/sys/clock.h"
 #include "tests/unit/ssh/sshd_fixture.h"
 
@@ -9,6 +12,30 @@ namespace flurry::ssh {
 namespace {
 
 using FaultTest = SshdTest;
+
+std::latch& name_service_is_back() {
+  static std::latch latch(1);
+  return latch;
+}
+
+TEST(Resolve, KeepsItsDeadlineWhileTheNameServiceHangs) {
+  const auto hangs = [](const char*, const char*, const addrinfo*, addrinfo**) {
+    name_service_is_back().wait();
+    return EAI_FAIL;
+  };
+  const auto found = resolve("web-01", 22, AF_UNSPEC, sys::now() + Millis(50), hangs);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().kind, ErrorKind::kTimedOut);
+  EXPECT_NE(found.error().message.find("web-01"), std::string::npos);
+  name_service_is_back().count_down();
+}
+
+TEST(Resolve, FindsAddressesAndSaysWhatIsNoName) {
+  EXPECT_TRUE(resolve("127.0.0.1", 22, AF_UNSPEC, sys::now() + Millis(5000)));
+  const auto none = resolve("no such name", 22, AF_UNSPEC, sys::now() + Millis(5000));
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().kind, ErrorKind::kUnreachable);
+}
 
 TEST_F(FaultTest, KilledServerEndsProcesses) {
   const auto connection = must_dial();
