@@ -57,7 +57,10 @@ void Deployer::report(TimePoint now) {
     const HostDeployment& host = rollout_.hosts()[i];
     const std::string& name = fleet_.hosts[i].name.str();
     if (host.is_ended()) {
-      if (!reported_end_[i]) reporter_.ended(name, host.result(), now - started_);
+      if (!reported_end_[i]) {
+        reporter_.ended(name, host.result(), now - started_);
+        runner_.release(i);
+      }
       reported_end_[i] = true;
     } else if (host.stage() != reported_[i]) {
       reporter_.stage(name, host.stage());

@@ -43,17 +43,30 @@ HostRunner::~HostRunner() {
 }
 
 void HostRunner::start(HostAction action) {
-  reap();
   if (std::holds_alternative<action::Evaluate>(action.what)) {
     to_evaluate_.emplace_back(action.host, action.id);
     return;
   }
+  ++hosts_[action.host].holders;
   spawn([this, action = std::move(action)](std::stop_token stop) {
     parts_.happenings.push(ActionEnded{action.id, run(action.host, action.what, stop)});
+    let_go(action.host);
   });
 }
 
+void HostRunner::release(size_t host) {
+  // On a thread: the goodbye to a host that doesn't answer takes a moment.
+  spawn([this, host](const std::stop_token&) { let_go(host); });
+}
+
+void HostRunner::let_go(size_t host) {
+  if (--hosts_[host].holders > 0) return;
+  hosts_[host].session.reset();
+  hosts_[host].builder.reset();
+}
+
 void HostRunner::flush() {
+  reap();
   if (to_evaluate_.empty()) return;
   spawn([this, wanted = std::exchange(to_evaluate_, {})](std::stop_token stop) { evaluate(wanted, stop); });
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <list>
 #include <memory>
 #include <semaphore>
@@ -58,15 +59,20 @@ class HostRunner {
   void start(HostAction action);
   // Evaluations started since the last call run together.
   void flush();
+  // The host has ended: its connection is closed and what it held let go, once no action works on it.
+  void release(size_t host);
 
  private:
   struct Host {
     std::unique_ptr<HostSession> session;
     std::unique_ptr<eval::Builder> builder;  // holds what it built until the host has it
+    // The actions in flight and the wish for more; the last one to leave lets go of the above.
+    std::atomic<int> holders = 1;
   };
 
   void spawn(std::function<void(std::stop_token)> work);
   void reap();
+  void let_go(size_t host);
   Result<ActionValue> run(size_t host, const action::Any& what, std::stop_token stop);
   Result<ActionValue> connect(size_t host);
   Result<ActionValue> build(size_t host, const HostDerivations& system, std::stop_token stop);
@@ -79,7 +85,7 @@ class HostRunner {
   void evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted, std::stop_token stop);
 
   RunnerParts parts_;
-  std::vector<Host> hosts_;
+  std::deque<Host> hosts_;
   std::vector<std::pair<size_t, ActionId>> to_evaluate_;
   std::counting_semaphore<> build_slots_;
 

@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <cstdio>
 
 #include "cli/options.h"
@@ -32,7 +34,16 @@ int dispatch(Context& context) {
   return 1;
 }
 
+// A fleet needs a few descriptors a host, and the soft limit is for programs that use select(2).
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run(int argc, char** argv) {
+  raise_descriptor_limit();
   const auto options = parse_options(argc, argv);
   if (!options) {
     std::fprintf(stderr, "flurry: %s\n", options.error().message.c_str());
