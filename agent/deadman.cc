@@ -83,8 +83,10 @@ void run_deadman(const DeploymentId& id, System& system, Journal& journal, const
       continue;
     }
     log_warning("deployment " + id.str() + ": its deadline has passed and nobody acts: going on with it");
-    Executor executor(system, journal, paths, {.boot_id = options.boot_id, .idle_exit = Millis(0)});
+    Executor executor(system, journal, paths,
+                      {.boot_id = options.boot_id, .idle_exit = Millis(0), .follows = false});
     executor.run();
+    last_progress = sys::now();  // of whoever was faster, and may freeze in its turn
   }
 }
 

@@ -22,8 +22,13 @@ namespace flurry::agent {
 // What run() does when there is nothing to do.
 struct ExecutorOptions {
   std::string boot_id;
-  // run() returns after so long without a call and without a deployment; none: never.
+  // run() returns after so long without a call, a connection and a deployment; none: never.
   std::optional<Millis> idle_exit;
+  // False (a deadman): run() returns where another process turns out to drive the deployment, and does
+  // nothing but drive.
+  bool follows = true;
+  // Before something that failed is tried again, at first; twice as long each time.
+  Millis retry{5'000};
 };
 
 // The one loop that drives deployments on a host: feeds the core's state machine, starts its effects,
@@ -37,6 +42,7 @@ class Executor {
   struct Overview {
     std::optional<Observation> active;
     std::optional<Observation> last;
+    std::vector<std::string> notes;  // what somebody should know of this host
   };
 
   // All three must outlive it.
@@ -55,6 +61,8 @@ class Executor {
   Result<void> roll_back(const DeploymentId& id, const std::string& nonce, const std::string& reason);
   Result<Overview> overview();
   Result<std::vector<Observation>> history(size_t count);
+  // How many connections to it there are now: their controllers may still want something.
+  void connections(size_t count);
 
  private:
   using MaybeObservation = Result<std::optional<Observation>>;
@@ -87,13 +95,17 @@ class Executor {
     size_t count;
     std::promise<Result<std::vector<Observation>>> reply;
   };
+  struct Connections {
+    size_t count;
+  };
   struct Stop {};
   // Effect ids start anew with each activation: the end of one must not be taken for another's.
   struct WorkerEnded {
     uint64_t activation;
     EffectEnded what;
   };
-  using Event = std::variant<WorkerEnded, Begin, Observe, Confirm, RollBack, GetOverview, GetHistory, Stop>;
+  using Event = std::variant<WorkerEnded, Begin, Observe, Confirm, RollBack, GetOverview, GetHistory,
+                             Connections, Stop>;
 
   // A deployment with what is known to be durable of it.
   struct Active {
@@ -105,6 +117,12 @@ class Executor {
     std::vector<std::string> health = {};
   };
 
+  // An outcome that is told, and that the journal refused.
+  struct Untold {
+    ActivationRecord record;
+    uint64_t sequence;  // of the journal's last word
+  };
+
   struct Worker {
     uint64_t activation;
     EffectId id;
@@ -113,13 +131,19 @@ class Executor {
 
   // The loop, in executor.cc.
   void take(WorkerEnded ended);
+  void take(Connections now);
   void take(Stop);
   void advance(std::vector<ActivationInput> inputs);
   std::optional<EffectEnded> start(Effect effect);
   void finish();
   void follow();
+  void go_on_with(JournalEntry entry, FileLock lock);
+  void settle_damaged();
+  std::vector<std::string> notes() const;
+  void retry_later();
   void leave();
   void bump() { ++revision_; }
+  bool is_idle() const;
   std::optional<TimePoint> next_wakeup() const;
 
   // What others ask, in executor_requests.cc.
@@ -149,8 +173,12 @@ class Executor {
   std::optional<Active> active_;
   std::optional<JournalEntry> followed_;  // unfinished, and driven by another process
   std::optional<TimePoint> look_again_;   // at the journal, for something unfinished
-  std::vector<ActivationInput> inputs_;   // for the machine's next step
-  std::list<ActivationRecord> recent_;    // that ended in this process's life, newest first
+  std::optional<Untold> untold_;
+  std::vector<DeploymentId> damaged_;  // journals that nobody can read, and that hold the host
+  Millis retry_;                       // until the next try of what failed
+  size_t connections_ = 0;
+  std::vector<ActivationInput> inputs_;  // for the machine's next step
+  std::list<ActivationRecord> recent_;   // that ended in this process's life, newest first
   std::list<Observe> observers_;
   std::list<DeploymentId> given_up_;  // asked for and not known: their controllers told so, newest first
   uint64_t revision_ = 1;

@@ -12,6 +12,8 @@ namespace {
 constexpr Millis kReplyTimeout{20'000};
 constexpr Millis kObserveWaitMax{5'000};
 constexpr size_t kGivenUpMax = 1000;
+// Each keeps one of the server's threads; whoever waits longest is answered when more come.
+constexpr size_t kObserversMax = 16;
 
 Error refused(std::string message) { return {ErrorKind::kRefused, std::move(message)}; }
 
@@ -77,6 +79,8 @@ Result<void> Executor::admit(const ActivationSpec& spec) {
   if (std::find(given_up_.begin(), given_up_.end(), spec.deployment) != given_up_.end())
     return refused("deployment " + spec.deployment.str() +
                    " was given up by its controller, which was told that it never began");
+  settle_damaged();
+  if (!damaged_.empty()) return refused(notes().front());
   ASSIGN_OR_RETURN(const auto unfinished, journal_.latest_unfinished());
   if (unfinished) {
     if (!look_again_) look_again_ = sys::now();
@@ -107,6 +111,11 @@ Result<void> Executor::refuse_repeated(const ActivationRecord& record, const Act
 void Executor::take(Observe request) {
   last_call_ = sys::now();
   observers_.push_back(std::move(request));  // answered at the end of this turn if there is news
+  if (observers_.size() > kObserversMax) {
+    const auto excess = static_cast<long>(observers_.size() - kObserversMax);
+    std::for_each(observers_.begin(), std::next(observers_.begin(), excess),
+                  [this](Observe& observer) { observer.until = last_call_; });
+  }
 }
 
 void Executor::take(Confirm request) {
@@ -145,6 +154,7 @@ void Executor::take(GetOverview request) {
     for (const auto& record : *records)
       if (record.outcome && !out.last) out.last = seen_from_outside(record);
   }
+  out.notes = notes();
   request.reply.set_value(std::move(out));
 }
 

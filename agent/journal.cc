@@ -27,8 +27,10 @@ constexpr size_t kPayloadMax = FileJournal::kSlotSize - FileJournal::kHeaderSize
 constexpr size_t kGrowth = 64 << 10;
 
 // The slot's layout: magic, format, sequence, length (little endian, 8 bytes each), then the SHA-256 of
-// format, sequence, length and payload, so that a torn header is noticed as a torn payload is.
+// format, sequence, length and payload, so that a torn header is noticed as a torn payload is. That much
+// stays the same in every format.
 struct Slot {
+  uint64_t format = kFormat;
   uint64_t sequence = 0;
   std::string payload;
 };
@@ -76,10 +78,10 @@ std::optional<Slot> read_slot(int fd, size_t index) {
   std::array<char, FileJournal::kHeaderSize> buffer;
   if (!read_exactly(fd, buffer.data(), buffer.size(), offset)) return std::nullopt;
   const std::string_view header(buffer.data(), buffer.size());
-  if (header.substr(0, 8) != kMagic || get_u64(header.substr(8)) != kFormat) return std::nullopt;
+  if (header.substr(0, 8) != kMagic) return std::nullopt;
   const uint64_t length = get_u64(header.substr(24));
   if (length > kPayloadMax) return std::nullopt;
-  Slot slot{get_u64(header.substr(16)), std::string(length, '\0')};
+  Slot slot{get_u64(header.substr(8)), get_u64(header.substr(16)), std::string(length, '\0')};
   if (!read_exactly(fd, slot.payload.data(), length, offset + header.size())) return std::nullopt;
   if (digest_of(header.substr(8, 24), slot.payload) != header.substr(32)) return std::nullopt;
   return slot;
@@ -115,10 +117,23 @@ Fd open_journal(const std::string& file, int mode) {
   return Fd(::open(file.c_str(), mode | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
 }
 
-Error damaged(const std::string& file) {
-  return {ErrorKind::kInvalidInput, "journal " + file +
-                                        ": neither of its two slots is whole; what it "
-                                        "said is lost: look at the host, then move the file away"};
+Error damaged_error(const std::string& file) {
+  return {ErrorKind::kInvalidInput,
+          "journal " + file + ": neither of its two slots is whole; what it said is lost"};
+}
+
+Error foreign_error(const std::string& file) {
+  return {ErrorKind::kUnsupported,
+          "journal " + file + ": was written by another version of flurry; deploy with that one"};
+}
+
+// Bytes that were read and mean nothing. What can't be opened or read at all is no such thing.
+bool is_damaged(const std::string& file) {
+  const Fd fd = open_journal(file, O_RDONLY);
+  struct stat info {};
+  char byte;
+  if (!fd.is_open() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
+  return ::pread(fd.get(), &byte, 1, 0) >= 0 && !read_newest(fd.get());
 }
 
 }  // namespace
@@ -132,7 +147,8 @@ Result<void> FileJournal::write(const ActivationRecord& record) {
   if (!fd.is_open() && errno == ENOENT) return create(file, payload);
   if (!fd.is_open()) return errno_error("journal " + file, errno);
   const auto newest = read_newest(fd.get());
-  if (!newest) return damaged(file);
+  if (!newest) return damaged_error(file);
+  if (newest->slot.format != kFormat) return foreign_error(file);
   const auto written =
       write_slot(fd.get(), 1 - newest->index, encode_slot(newest->slot.sequence + 1, payload));
   if (!written) return written.error().with_context("journal " + file);
@@ -169,9 +185,10 @@ Result<std::optional<JournalEntry>> FileJournal::find(const DeploymentId& id) {
   if (!fd.is_open() && errno == ENOENT) return std::optional<JournalEntry>();
   if (!fd.is_open()) return errno_error("journal " + file, errno);
   struct stat info {};
-  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return damaged(file);
+  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return damaged_error(file);
   const auto newest = read_newest(fd.get());
-  if (!newest) return damaged(file);
+  if (!newest) return damaged_error(file);
+  if (newest->slot.format != kFormat) return foreign_error(file);
   auto record = decode_record(newest->slot.payload);
   if (!record) return record.error().with_context("journal " + file);
   if (record->spec.deployment != id)
@@ -182,6 +199,7 @@ Result<std::optional<JournalEntry>> FileJournal::find(const DeploymentId& id) {
 Result<std::optional<JournalEntry>> FileJournal::latest_unfinished() {
   ASSIGN_OR_RETURN(const auto ids, list());
   for (const auto& id : ids) {
+    if (is_damaged(path(id))) continue;
     ASSIGN_OR_RETURN(auto entry, find(id));
     if (entry && entry->record.phase != Phase::kEnded) return entry;
   }
@@ -202,12 +220,25 @@ Result<std::vector<ActivationRecord>> FileJournal::recent(size_t count) {
   return out;
 }
 
-Result<std::vector<DeploymentId>> FileJournal::list() const {
+Result<std::vector<DeploymentId>> FileJournal::damaged() {
+  ASSIGN_OR_RETURN(auto ids, list());
+  std::erase_if(ids, [this](const DeploymentId& id) { return !is_damaged(path(id)); });
+  return ids;
+}
+
+Result<void> FileJournal::set_aside(const DeploymentId& id) {
+  const std::string file = path(id);
+  const std::string aside = directory_ + "/" + id.str() + ".damaged";
+  if (::rename(file.c_str(), aside.c_str()) != 0) return errno_error("rename " + file, errno);
+  return sync_dir(directory_);
+}
+
+Result<std::vector<DeploymentId>> FileJournal::list(std::string_view extension) const {
   std::vector<DeploymentId> ids;
   std::error_code error;
   for (std::filesystem::directory_iterator it(directory_, error), end; !error && it != end;
        it.increment(error)) {
-    if (it->path().extension() != ".journal") continue;
+    if (it->path().extension() != extension) continue;
     if (auto id = DeploymentId::parse(it->path().stem().string())) ids.push_back(*std::move(id));
   }
   if (error && error != std::errc::no_such_file_or_directory)

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/activation_record.h"
@@ -24,9 +25,16 @@ class Journal {
   virtual Result<void> write(const ActivationRecord& record) = 0;
   // Nothing: no such deployment. An error: there is one, and it can't be understood.
   virtual Result<std::optional<JournalEntry>> find(const DeploymentId& id) = 0;
+  // Damaged ones are left out.
   virtual Result<std::optional<JournalEntry>> latest_unfinished() = 0;
   // Newest first. Unreadable ones are left out.
   virtual Result<std::vector<ActivationRecord>> recent(size_t count) = 0;
+  // Deployments whose journal nobody can read any more: not another version's, but broken bytes.
+  virtual Result<std::vector<DeploymentId>> damaged() = 0;
+  // Gives a damaged one a name under which it holds nobody up, and is kept for a person.
+  virtual Result<void> set_aside(const DeploymentId& id) = 0;
+  // Those that were set aside.
+  virtual Result<std::vector<DeploymentId>> lost() = 0;
 };
 
 // One file per deployment with two preallocated slots, written in turn, so that a torn write leaves the
@@ -44,12 +52,15 @@ class FileJournal : public Journal {
   Result<std::optional<JournalEntry>> find(const DeploymentId& id) override;
   Result<std::optional<JournalEntry>> latest_unfinished() override;
   Result<std::vector<ActivationRecord>> recent(size_t count) override;
+  Result<std::vector<DeploymentId>> damaged() override;
+  Result<void> set_aside(const DeploymentId& id) override;
+  Result<std::vector<DeploymentId>> lost() override { return list(".damaged"); }
 
   std::string path(const DeploymentId& id) const { return directory_ + "/" + id.str() + ".journal"; }
 
  private:
   Result<void> create(const std::string& file, const std::string& payload);
-  Result<std::vector<DeploymentId>> list() const;  // newest first
+  Result<std::vector<DeploymentId>> list(std::string_view extension = ".journal") const;  // newest first
   void forget_old();
 
   const std::string directory_;

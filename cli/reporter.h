@@ -58,6 +58,7 @@ struct StatusReport {
   std::string agent_version;
   std::optional<PastDeployment> active;
   std::optional<PastDeployment> last;
+  std::vector<std::string> notes;  // what somebody should know of this host
 };
 
 struct CheckReport {

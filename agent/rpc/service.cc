@@ -74,6 +74,7 @@ grpc::Status AgentService::Inspect(grpc::ServerContext*, const v1::InspectReques
   to_proto(*facts, *reply);
   if (overview->active) to_proto(*overview->active, *reply->mutable_active());
   if (overview->last) to_proto(*overview->last, *reply->mutable_last());
+  for (const auto& note : overview->notes) reply->add_notes(wire::clean_text(note, kMessageMax));
   return grpc::Status::OK;
 }
 

@@ -134,6 +134,7 @@ std::string status_text(const StatusReport& report, long long now, const Palette
   } else {
     out += row("last", "no deployment by flurry yet");
   }
+  for (const auto& note : report.notes) out += row("note", palette.yellow(clean_line(note)));
   if (!report.agent_version.empty()) out += row("agent", clean_line(report.agent_version));
   return out;
 }

@@ -150,6 +150,7 @@ void JsonReporter::status(const StatusReport& report) {
   out.set_agent_version(clean_line(report.agent_version));
   if (report.active) fill(*report.active, *out.mutable_active());
   if (report.last) fill(*report.last, *out.mutable_last());
+  for (const auto& note : report.notes) out.add_notes(clean_line(note));
   write(std::move(event));
 }
 

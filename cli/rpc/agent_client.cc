@@ -94,6 +94,7 @@ Result<Inspection> to_inspection(const v1::InspectReply& reply) {
     out.facts.held_by = out.active->deployment + " of " + out.active->who + " (" + out.active->phase + ")";
   }
   if (reply.has_last()) out.last = to_past(reply.last());
+  out.notes.assign(reply.notes().begin(), reply.notes().end());
   for (const auto& generation : reply.generations()) {
     ASSIGN_OR_RETURN(StorePath path, StorePath::parse(generation.path()));
     out.generations.push_back({generation.number(), std::move(path), generation.created_unix_ms()});

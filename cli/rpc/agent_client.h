@@ -31,6 +31,7 @@ struct Inspection {
   std::optional<PastDeployment> active;
   std::optional<PastDeployment> last;
   std::vector<GenerationEntry> generations;  // only where asked for
+  std::vector<std::string> notes;            // what somebody should know of this host
 };
 
 // Calls the agent of one host over a byte stream that leads to it. One thread at a time. Errors:

@@ -30,6 +30,7 @@ StatusReport ask(const HostConfig& host, Result<std::unique_ptr<HostSession>> se
   report.agent_version = agent.version();
   report.active = inspection->active;
   report.last = inspection->last;
+  report.notes = inspection->notes;
   return report;
 }
 

@@ -4,10 +4,13 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 
 #include "agent/convert.h"
@@ -31,17 +34,27 @@ class FaultyJournal : public FileJournal {
  public:
   using FileJournal::FileJournal;
   Result<void> write(const ActivationRecord& record) override {
-    if (unwritable == record.phase) return Error{ErrorKind::kNoSpace, "disk full"};
+    if (unwritable.load() == record.phase) {
+      ++refused;
+      return Error{ErrorKind::kNoSpace, "disk full"};
+    }
     return FileJournal::write(record);
   }
-  std::optional<Phase> unwritable;
+  Result<std::optional<JournalEntry>> latest_unfinished() override {
+    if (const auto act = std::exchange(before_the_look, {})) act();
+    return FileJournal::latest_unfinished();
+  }
+  std::atomic<std::optional<Phase>> unwritable;
+  std::atomic<int> refused = 0;
+  std::function<void()> before_the_look;  // once
 };
 
 // One life of an agent on a host.
 class Life {
  public:
   Life(System& system, Journal& journal, const Paths& paths)
-      : executor(system, journal, paths, {.boot_id = kBootId}), thread_([this] { executor.run(); }) {}
+      : executor(system, journal, paths, {.boot_id = kBootId, .retry = Millis(50)}),
+        thread_([this] { executor.run(); }) {}
   ~Life() { executor.stop(); }
 
   std::optional<Observation> wait(const DeploymentId& id, std::optional<Phase> phase = Phase::kEnded) {
@@ -118,7 +131,7 @@ TEST_F(ExecutorTest, GoesBackOnEveryFailure) {
     system_.is_check_passing = true;
     system_.switch_exit = 0;
     system_.is_switch_hanging = false;
-    journal_.unwritable.reset();
+    journal_.unwritable = std::nullopt;
     c.break_it();
     EXPECT_EQ(deploy(test_spec(++number), false), c.outcome) << c.name;
     EXPECT_EQ(system_.state().running, kOld) << c.name;
@@ -278,6 +291,89 @@ TEST_F(ExecutorTest, DeadmanTakesOverFromAFrozenAgent) {
   EXPECT_EQ(system_.state().running, kOld);
 }
 
+// A restarted agent wins the race for the lock that the deadman saw free, and freezes in its turn.
+TEST_F(ExecutorTest, DeadmanTakesOverFromAnAgentThatFreezesAfterItWasFaster) {
+  ActivationRecord record{.spec = test_spec()};
+  record.before = system_.state();
+  record.phase = Phase::kAwaitingConfirmation;
+  record.deadline = sys::now() - Millis(60'000);
+  system_.set_running(kNew, false);
+  ASSERT_TRUE(journal_.write(record));
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  pid_t holder = -1;
+  int status = 0;
+  journal_.before_the_look = [&] {
+    holder = ::fork();
+    if (holder == 0) {
+      const auto lock = FileLock::try_take(paths_.executor_lock());
+      ::raise(SIGSTOP);
+      ::_exit(0);
+    }
+    ::waitpid(holder, &status, WUNTRACED);
+  };
+  run_deadman(record.spec.deployment, system_, journal_, paths_,
+              {.boot_id = kBootId, .poll = Millis(50), .grace = Millis(100), .stalled_for = Millis(300)});
+  ASSERT_GT(holder, 0);
+  EXPECT_EQ(::waitpid(holder, &status, 0), holder);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ((*journal_.find(record.spec.deployment))->record.outcome, Outcome::kRolledBack);
+}
+
+// The outcome was verified; a disk that has no room for it is no reason to activate anything again.
+TEST_F(ExecutorTest, AnOutcomeThatTheJournalRefusedIsWrittenLaterAndNothingIsDoneTwice) {
+  system_.is_check_passing = false;
+  journal_.unwritable = Phase::kEnded;
+  Life life(system_, journal_, paths_);
+  ASSERT_TRUE(life.executor.begin(test_spec()));
+  EXPECT_EQ(life.wait(test_spec().deployment)->record.outcome, Outcome::kRolledBack);
+  const int switches = system_.switches();
+  for (const TimePoint until = sys::now() + kPatience; journal_.refused < 4 && sys::now() < until;)
+    ::usleep(5'000);
+  EXPECT_GE(journal_.refused, 4) << "tried again";
+  EXPECT_FALSE(life.executor.begin(test_spec(2))) << "the journal says that the host is held";
+  journal_.unwritable = std::nullopt;
+  for (const TimePoint until = sys::now() + kPatience; sys::now() < until; ::usleep(5'000))
+    if ((*journal_.find(test_spec().deployment))->record.phase == Phase::kEnded) break;
+  EXPECT_EQ((*journal_.find(test_spec().deployment))->record.outcome, Outcome::kRolledBack);
+  EXPECT_EQ(system_.switches(), switches);
+}
+
+TEST_F(ExecutorTest, ADamagedJournalHoldsTheHostUntilTheBootDefaultRunsAndIsKept) {
+  ActivationRecord record{.spec = test_spec(1)};
+  record.phase = Phase::kChecking;
+  ASSERT_TRUE(journal_.write(record));
+  ASSERT_EQ(::truncate(journal_.path(record.spec.deployment).c_str(), 10), 0);
+  system_.set_running(kNew, false);  // and the profile names the old one
+  Life life(system_, journal_, paths_);
+  const auto refused = life.executor.begin(test_spec(2));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kRefused);
+  EXPECT_NE(refused.error().message.find(test_spec(1).deployment.str()), std::string::npos);
+  EXPECT_EQ(life.executor.overview()->notes.size(), 1u);
+
+  system_.set_running(kOld, true);
+  const auto begun = life.executor.begin(test_spec(2));
+  EXPECT_TRUE(begun) << begun.error().message;
+  const auto notes = life.executor.overview()->notes;
+  ASSERT_EQ(notes.size(), 1u) << "its story is not forgotten";
+  EXPECT_NE(notes[0].find(test_spec(1).deployment.str() + ".damaged"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(paths_.journals() + "/" + test_spec(1).deployment.str() + ".damaged"));
+}
+
+// A build may take longer than the agent's patience with nobody: its controller is still there.
+TEST_F(ExecutorTest, DoesNotEndWhileAConnectionIsOpen) {
+  Executor executor(system_, journal_, paths_, {.boot_id = kBootId, .idle_exit = Millis(0)});
+  executor.connections(1);
+  std::jthread thread([&] { executor.run(); });
+  for (int i = 0; i < 50; ++i) {  // without the connection, the first turn is the last
+    const auto overview = executor.overview();
+    ASSERT_TRUE(overview) << overview.error().message;
+  }
+  executor.connections(0);
+  thread.join();  // ends
+  EXPECT_FALSE(executor.overview());
+}
+
 TEST_F(ExecutorTest, SpeaksGrpcOverItsSocket) {
   Life life(system_, journal_, paths_);
   ASSERT_TRUE(make_private_dir(paths_.run()));
@@ -322,6 +418,41 @@ TEST_F(ExecutorTest, SpeaksGrpcOverItsSocket) {
   grpc::ClientContext c6;
   ASSERT_TRUE(stub->History(&c6, {}, &history).ok());
   EXPECT_EQ(history.deployments_size(), 1);
+  life.executor.stop();
+}
+
+// Each holds one of the server's few threads.
+TEST_F(ExecutorTest, LongPollsKeepNobodyFromBeingAnswered) {
+  Life life(system_, journal_, paths_);
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  auto server = RpcServer::start(paths_.socket(), life.executor, system_, "abc");
+  ASSERT_TRUE(server) << server.error().message;
+  const auto stub =
+      v1::Agent::NewStub(grpc::CreateChannel("unix:" + paths_.socket(), grpc::InsecureChannelCredentials()));
+  std::atomic<bool> is_enough = false;
+  std::vector<std::jthread> pollers;
+  for (int i = 0; i < 60; ++i)
+    pollers.emplace_back([&] {
+      v1::Observation known;
+      while (!is_enough) {
+        v1::ObserveRequest request;
+        request.set_deployment(test_spec().deployment.str());
+        request.set_seen_revision(known.revision());
+        request.set_wait_ms(5000);
+        grpc::ClientContext context;
+        context.set_deadline(std::chrono::system_clock::now() + kPatience);
+        static_cast<void>(stub->Observe(&context, request, &known).ok());
+      }
+    });
+  int served = 0;
+  for (const TimePoint until = sys::now() + kPatience; served < 20 && sys::now() < until;) {
+    v1::HistoryReply history;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    if (stub->History(&context, {}, &history).ok()) ++served;
+  }
+  is_enough = true;
+  EXPECT_EQ(served, 20);
   life.executor.stop();
 }
 

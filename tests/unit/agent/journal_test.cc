@@ -8,6 +8,7 @@
 #include <random>
 
 #include "agent/convert.h"
+#include "agent/file_io.h"
 #include "tests/unit/agent/fake_system.h"
 #include "tests/unit/agent/temp_dir.h"
 
@@ -100,9 +101,43 @@ TEST_F(JournalTest, BothSlotsBadIsAnErrorThatNamesTheFile) {
     const auto found = journal_.find(id_);
     ASSERT_FALSE(found);
     EXPECT_NE(found.error().message.find(file_), std::string::npos);
-    EXPECT_FALSE(journal_.latest_unfinished());
     EXPECT_FALSE(journal_.write(record_in(Phase::kSwitching)));
+    EXPECT_EQ(*journal_.damaged(), std::vector{id_});
   }
+}
+
+TEST_F(JournalTest, ADamagedOneDoesNotHideTheOthers) {
+  ASSERT_TRUE(journal_.write(record_in(Phase::kChecking, 1)));
+  ASSERT_TRUE(journal_.write(record_in(Phase::kChecking, 2)));
+  spew(journal_.path(test_spec(2).deployment), "garbage");
+  const auto found = journal_.latest_unfinished();
+  ASSERT_TRUE(found && *found);
+  EXPECT_EQ((*found)->record.spec.deployment, test_spec(1).deployment);
+}
+
+TEST_F(JournalTest, SetAsideItIsKeptAndListedAsLost) {
+  ASSERT_TRUE(journal_.write(record_in(Phase::kPrepared)));
+  spew(file_, "garbage");
+  ASSERT_TRUE(journal_.set_aside(id_));
+  EXPECT_TRUE(journal_.damaged()->empty());
+  EXPECT_EQ(*journal_.lost(), std::vector{id_});
+  EXPECT_FALSE(*journal_.find(id_));
+}
+
+// It may be unfinished, and whoever wrote it can still finish it.
+TEST_F(JournalTest, AnotherFormatIsNotDamage) {
+  ASSERT_TRUE(journal_.write(record_in(Phase::kPrepared)));
+  std::string bytes = slurp(file_);
+  bytes[8] = 2;
+  const std::string payload = encode_record(record_in(Phase::kPrepared));
+  const std::string digest = sha256_hex(bytes.substr(8, 24) + payload);
+  for (size_t i = 0; i < 32; ++i)
+    bytes[32 + i] = static_cast<char>(std::stoi(digest.substr(2 * i, 2), nullptr, 16));
+  spew(file_, bytes);
+  EXPECT_TRUE(journal_.damaged()->empty());
+  EXPECT_EQ(journal_.find(id_).error().kind, ErrorKind::kUnsupported);
+  EXPECT_FALSE(journal_.latest_unfinished());
+  EXPECT_FALSE(journal_.write(record_in(Phase::kSwitching)));
 }
 
 TEST_F(JournalTest, DoesNotFollowALink) {

@@ -226,9 +226,11 @@ TEST(Status, SaysDriftAndWhatIsWrong) {
   report.reboot_needed = true;
   report.state.failed_units = {"nginx.service"};
   report.last = PastDeployment{.outcome = "rolled-back", .reason = kHostile};
+  report.notes = {std::string("a journal is damaged ") + kHostile};
   const std::string text = status_text(report, 0, Palette(false));
   EXPECT_EQ(text.find("web: drifted, running, reboot needed\n"), 0U);
   EXPECT_NE(text.find("  failed      nginx.service\n"), std::string::npos);
+  EXPECT_NE(text.find("  note        a journal is damaged"), std::string::npos);
   expect_harmless(text, false);
   EXPECT_EQ(status_text({.host = "x", .error = "no route"}, 0, Palette(false)),
             "x: not reachable\n  error       no route\n");
