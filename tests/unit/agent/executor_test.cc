@@ -421,6 +421,37 @@ TEST_F(ExecutorTest, SpeaksGrpcOverItsSocket) {
   life.executor.stop();
 }
 
+// Silence, half a preface, garbage; more of them than the process has descriptors to give away.
+TEST_F(ExecutorTest, ServesAControllerAmongConnectionsThatSayNothingSensible) {
+  Life life(system_, journal_, paths_);
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  auto server = RpcServer::start(paths_.socket(), life.executor, system_, "abc");
+  ASSERT_TRUE(server) << server.error().message;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, paths_.socket().c_str(), paths_.socket().size() + 1);
+  std::vector<sys::Fd> hostile;
+  for (int i = 0; i < 400; ++i) {
+    sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const std::string said = i % 3 == 0 ? "" : i % 3 == 1 ? "PRI * HTTP/2.0\r\n" : std::string(5000, '\xff');
+    static_cast<void>(::send(fd.get(), said.data(), said.size(), MSG_NOSIGNAL));
+    hostile.push_back(std::move(fd));
+  }
+  const auto stub =
+      v1::Agent::NewStub(grpc::CreateChannel("unix:" + paths_.socket(), grpc::InsecureChannelCredentials()));
+  v1::HelloReply hello;
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  const auto status = stub->Hello(&context, {}, &hello);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  size_t open = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++open;
+  EXPECT_LT(open, 400 + 300u) << "ours among them";
+  life.executor.stop();
+}
+
 // Each holds one of the server's few threads.
 TEST_F(ExecutorTest, LongPollsKeepNobodyFromBeingAnswered) {
   Life life(system_, journal_, paths_);
