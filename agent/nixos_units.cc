@@ -5,9 +5,11 @@
 
 #include "agent/file_io.h"
 #include "agent/file_lock.h"
+#include "agent/log.h"
 #include "agent/nixos_system.h"
 #include "agent/profile.h"
 #include "agent/run_switch.h"
+#include "agent/switch_lock.h"
 #include "agent/tools.h"
 #include "core/sys/clock.h"
 
@@ -102,6 +104,9 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Prof
                                        const ActivationCommand& command) {
   RETURN_IF_ERROR(make_private_dir(paths_.run()));
   RETURN_IF_ERROR(make_private_dir(paths_.status_dir()));
+  // The switch says it better where the lock can't be had.
+  if (const auto guarded = guard_switch_lock(paths_.switch_lock()); !guarded)
+    log_warning(guarded.error().message);
   const std::string status = paths_.status(what.unit);
   if (::unlink(status.c_str()) != 0 && errno != ENOENT) return sys::errno_error("remove " + status, errno);
   TransientUnit unit{

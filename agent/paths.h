@@ -22,6 +22,7 @@ struct Paths {
   std::string agents() const {
     return state() + "/agent";
   }  // a directory for each build, named by its SHA-256
+  std::string switch_lock() const { return root + "/run/nixos/switch-to-configuration.lock"; }
   std::string gc_roots() const { return root + "/nix/var/nix/gcroots/flurry"; }
 };
 
