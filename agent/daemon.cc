@@ -43,7 +43,7 @@ Result<std::string> prepare(const Paths& paths) {
 
 }  // namespace
 
-int run_daemon(const Paths& paths) {
+int run_daemon(const Paths& paths, MakeHost make_host) {
   const sigset_t stop_signals = block_stop_signals();
   const auto program = prepare(paths);
   if (!program) return failed(program.error());
@@ -55,11 +55,10 @@ int run_daemon(const Paths& paths) {
   forget_stale_incoming(paths, std::chrono::system_clock::now());
   forget_old_agents(paths, *program, std::chrono::system_clock::now());
 
-  NixosSystem system(paths, *program);
-  FileJournal journal(paths.journals());
-  Executor executor(system, journal, paths, {.boot_id = *boot_id, .idle_exit = kIdleExit});
+  const Host host = make_host(paths, *program, false);
+  Executor executor(*host.system, *host.journal, paths, {.boot_id = *boot_id, .idle_exit = kIdleExit});
   {
-    auto server = RpcServer::start(paths.socket(), executor, system, *build);
+    auto server = RpcServer::start(paths.socket(), executor, *host.system, *build);
     if (!server) return failed(server.error());
     if (const auto written = write_file_durably(paths.build_file(), *build + "\n"); !written)
       return failed(written.error());
@@ -78,7 +77,7 @@ int run_daemon(const Paths& paths) {
   return 0;
 }
 
-int run_deadman_process(const Paths& paths, const std::string& id) {
+int run_deadman_process(const Paths& paths, const std::string& id, MakeHost make_host) {
   ::signal(SIGPIPE, SIG_IGN);
   const auto deployment = DeploymentId::parse(id);
   if (!deployment) return failed(deployment.error());
@@ -86,9 +85,8 @@ int run_deadman_process(const Paths& paths, const std::string& id) {
   if (!program) return failed(program.error());
   const auto boot_id = read_boot_id();
   if (!boot_id) return failed(boot_id.error());
-  NixosSystem system(paths, *program, true);
-  FileJournal journal(paths.journals());
-  run_deadman(*deployment, system, journal, paths, {.boot_id = *boot_id});
+  const Host host = make_host(paths, *program, true);
+  run_deadman(*deployment, *host.system, *host.journal, paths, {.boot_id = *boot_id});
   return 0;
 }
 

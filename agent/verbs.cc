@@ -1,0 +1,78 @@
+#include "agent/verbs.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "agent/connect.h"
+#include "agent/daemon.h"
+#include "agent/import.h"
+#include "agent/probe.h"
+#include "agent/run_switch.h"
+#include "agent/tools.h"
+
+namespace flurry::agent {
+namespace {
+
+using Arguments = std::vector<std::string>;  // after the verb
+
+int connect_verb(const Arguments&, MakeHost) { return run_connect(Paths{}); }
+int daemon_verb(const Arguments&, MakeHost make_host) { return run_daemon(Paths{}, make_host); }
+int deadman_verb(const Arguments& words, MakeHost make_host) {
+  return run_deadman_process(Paths{}, words[0], make_host);
+}
+int probe_verb(const Arguments& words, MakeHost) { return run_probe(words); }
+
+int run_switch_verb(const Arguments& words, MakeHost) {
+  if (words[1] != "--") return 2;
+  return run_switch_main(words[0], Arguments(words.begin() + 2, words.end()));
+}
+
+int import_verb(const Arguments&, MakeHost) {
+  const auto taken = run_import(STDIN_FILENO, STDOUT_FILENO);
+  if (!taken) std::fprintf(stderr, "flurry-agent: %s\n", taken.error().message.c_str());
+  return taken ? 0 : 1;
+}
+
+int version_verb(const Arguments&, MakeHost) {
+  std::puts("flurry-agent " FLURRY_VERSION);
+  return 0;
+}
+
+struct Verb {
+  const char* name;
+  size_t least_arguments;
+  int (*run)(const Arguments&, MakeHost);
+  const char* help;
+};
+
+constexpr Verb kVerbs[] = {
+    {"connect", 0, connect_verb, "start the agent if need be, and speak with it over the standard streams"},
+    {"daemon", 0, daemon_verb, "be the agent"},
+    {"deadman", 1, deadman_verb, "DEPLOYMENT: bring the host back if the deployment gets stuck"},
+    {"run-switch", 3, run_switch_verb, "STATUS_FILE -- PROGRAM...: run a switch and record how it ended"},
+    {"import", 0, import_verb, "take store paths from the standard input"},
+    {"probe", 1, probe_verb, "http|tcp ...: try a health check once"},
+    {"--version", 0, version_verb, "say which version this is"},
+};
+
+int usage() {
+  std::fputs("usage: flurry-agent VERB\n", stderr);
+  for (const auto& verb : kVerbs) std::fprintf(stderr, "  %-11s %s\n", verb.name, verb.help);
+  return 2;
+}
+
+}  // namespace
+
+int run_verb(int argc, char** argv, MakeHost make_host) {
+  use_tool_path();
+  const Arguments words(argv + 1, argv + argc);
+  for (const auto& verb : kVerbs)
+    if (!words.empty() && words[0] == verb.name && words.size() > verb.least_arguments)
+      return verb.run(Arguments(words.begin() + 1, words.end()), make_host);
+  return usage();
+}
+
+}  // namespace flurry::agent
