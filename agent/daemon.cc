@@ -56,6 +56,7 @@ int run_daemon(const Paths& paths, MakeHost make_host) {
   forget_old_agents(paths, *program, std::chrono::system_clock::now());
 
   const Host host = make_host(paths, *program, false);
+  forget_ended_roots(paths, *host.journal);
   Executor executor(*host.system, *host.journal, paths, {.boot_id = *boot_id, .idle_exit = kIdleExit});
   {
     auto server = RpcServer::start(paths.socket(), executor, *host.system, *build);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -36,6 +37,15 @@ bool is_build(const std::string& name) {
   return name.size() == kSha256Hex && name.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
+// Whose root it is, where it is one of ours.
+std::optional<DeploymentId> owner(const fs::path& root) {
+  const std::string name = root.filename().string();
+  for (const std::string_view which : {"-new", "-before", "-incoming"})
+    if (name.ends_with(which))
+      if (auto id = DeploymentId::parse(name.substr(0, name.size() - which.size()))) return *std::move(id);
+  return std::nullopt;
+}
+
 // The directories of the programs that run now.
 std::set<fs::path> running_programs() {
   std::set<fs::path> out;
@@ -58,6 +68,15 @@ void forget_stale_incoming(const Paths& paths, std::chrono::system_clock::time_p
     struct stat info {};
     const std::string active = paths.gc_roots() + "/" + id->str() + "-new";
     if (::lstat(active.c_str(), &info) != 0) ::unlink(link.c_str());
+  }
+}
+
+void forget_ended_roots(const Paths& paths, Journal& journal) {
+  for (const auto& link : entries(paths.gc_roots())) {
+    const auto id = owner(link);
+    if (!id) continue;
+    const auto entry = journal.find(*id);
+    if (entry && *entry && (*entry)->record.phase == Phase::kEnded) ::unlink(link.c_str());
   }
 }
 

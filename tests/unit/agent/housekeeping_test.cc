@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/unit/agent/fake_system.h"
 #include "tests/unit/agent/temp_dir.h"
 
 namespace flurry::agent {
@@ -35,6 +36,34 @@ TEST(Housekeeping, ForgetsIncomingRootsThatNobodyActivated) {
   EXPECT_FALSE(fs::is_symlink(roots / (std::string(kFirst) + "-incoming")));
   EXPECT_TRUE(fs::is_symlink(roots / (std::string(kSecond) + "-incoming"))) << "its deployment is active";
   EXPECT_TRUE(fs::is_symlink(roots / "someone-incoming")) << "not ours";
+}
+
+TEST(Housekeeping, ForgetsTheRootsOfDeploymentsThatEnded) {
+  const TempDir dir;
+  const Paths paths{dir.str()};
+  const fs::path roots = paths.gc_roots();
+  fs::create_directories(roots);
+  FileJournal journal(paths.journals());
+  const auto hold = [&](const char* id, Phase phase) {
+    ActivationRecord record{.spec = test_spec()};
+    record.spec.deployment = *DeploymentId::parse(id);
+    record.before = FakeSystem().state();
+    record.phase = phase;
+    if (phase == Phase::kEnded) record.outcome = Outcome::kSucceeded;
+    EXPECT_TRUE(journal.write(record));
+    for (const char* which : {"-new", "-before", "-incoming"})
+      fs::create_symlink("/nix/store/gone", roots / (std::string(id) + which));
+  };
+  hold(kFirst, Phase::kEnded);
+  hold(kSecond, Phase::kRollingBack);
+  fs::create_symlink("/nix/store/gone", roots / "someone-new");
+
+  forget_ended_roots(paths, journal);
+  for (const char* which : {"-new", "-before", "-incoming"}) {
+    EXPECT_FALSE(fs::is_symlink(roots / (std::string(kFirst) + which)));
+    EXPECT_TRUE(fs::is_symlink(roots / (std::string(kSecond) + which))) << "its rollback needs it";
+  }
+  EXPECT_TRUE(fs::is_symlink(roots / "someone-new")) << "not ours";
 }
 
 TEST(Housekeeping, ForgetsAgentsThatNobodyRuns) {
