@@ -55,7 +55,8 @@ class Executor {
   void stop();
 
   Result<void> begin(ActivationSpec spec);
-  // Nothing: no such deployment. Answers when its revision is not `seen`, or after `wait`.
+  // Nothing: no such deployment. Answers when its revision is not `seen`, or after `wait`. The revision
+  // is 0 while the deployment is in no journal: were the agent to die now, it would never have been.
   Result<std::optional<Observation>> observe(const DeploymentId& id, uint64_t seen, Millis wait);
   Result<std::optional<Observation>> confirm(const DeploymentId& id, const std::string& nonce);
   Result<void> roll_back(const DeploymentId& id, const std::string& nonce, const std::string& reason);
@@ -157,6 +158,7 @@ class Executor {
   Result<void> refuse_repeated(const ActivationRecord& record, const ActivationSpec& spec) const;
   MaybeObservation look_up(const DeploymentId& id);
   Observation seen_from_outside(const ActivationRecord& record) const;
+  bool is_unwritten(const DeploymentId& id) const;
   void answer_observers();
   void remember_unknown(const DeploymentId& id);
   template <typename Request>

@@ -180,16 +180,21 @@ Result<std::optional<Observation>> Executor::look_up(const DeploymentId& id) {
 }
 
 Observation Executor::seen_from_outside(const ActivationRecord& record) const {
-  Observation out{.revision = revision_, .record = record};
+  const uint64_t revision = is_unwritten(record.spec.deployment) ? 0 : revision_;
+  Observation out{.revision = revision, .record = record};
   if (record.phase != Phase::kEnded) out.remaining = std::max(Millis(0), record.deadline - sys::now());
   if (active_ && active_->durable.spec.deployment == record.spec.deployment) out.health = active_->health;
   return out;
 }
 
+bool Executor::is_unwritten(const DeploymentId& id) const {
+  return active_ && active_->durable.spec.deployment == id && !active_->is_journalled;
+}
+
 void Executor::answer_observers() {
   const TimePoint now = sys::now();
   observers_.remove_if([&](Observe& observer) {
-    const bool is_news = observer.seen != revision_;
+    const bool is_news = observer.seen != revision_ && !is_unwritten(observer.id);
     if (!is_news && now < observer.until) return false;
     auto found = look_up(observer.id);
     if (found && !*found) remember_unknown(observer.id);

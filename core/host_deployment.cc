@@ -223,7 +223,7 @@ void HostDeployment::on_view(TimePoint now, const AgentView& view) {
   if (!view.known) {
     if (phase_ == Phase::kPrepared && seen_ == 0)
       return fail(Stage::kActivate,
-                  "the agent never received the deployment: the connection was lost before");
+                  "the deployment never began: the connection was lost, and the agent has no record of it");
     return end(Outcome::kUnknown, stage_,
                "the agent has no record of the deployment any more; look at the host");
   }

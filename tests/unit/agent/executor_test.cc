@@ -92,6 +92,28 @@ TEST_F(ExecutorTest, RefusesABeginThatComesAfterItsControllerGaveUp) {
   EXPECT_TRUE(life.executor.begin(test_spec(2))) << "another deployment";
 }
 
+// A controller that has seen a deployment and then finds none takes its journal for lost.
+TEST_F(ExecutorTest, TellsNobodyOfADeploymentThatIsInNoJournal) {
+  class SlowSystem : public FakeSystem {
+   public:
+    Result<EffectValue> perform(const effect::Any& what, const ActivationRecord& record,
+                                std::stop_token stop) override {
+      if (std::holds_alternative<effect::ReadState>(what)) ::poll(nullptr, 0, 200);
+      return FakeSystem::perform(what, record, stop);
+    }
+  } slow;
+  Life life(slow, journal_, paths_);
+  const auto id = test_spec().deployment;
+  ASSERT_TRUE(life.executor.begin(test_spec()));
+  const auto early = life.executor.observe(id, 0, Millis(0));
+  ASSERT_TRUE(early && *early);
+  EXPECT_EQ((*early)->revision, 0u);
+  const auto seen = life.executor.observe(id, 0, kPatience);
+  ASSERT_TRUE(seen && *seen);
+  EXPECT_GT((*seen)->revision, 0u);
+  EXPECT_TRUE(*journal_.find(id));
+}
+
 TEST_F(ExecutorTest, DeadmanEndsWhenItsJournalWasTakenAway) {
   run_deadman(test_spec().deployment, system_, journal_, paths_, {.boot_id = kBootId, .poll = Millis(5)});
   EXPECT_EQ(system_.switches(), 0);
