@@ -41,7 +41,9 @@ class SharedDirectory {
 void build_something() {
   const auto path = *StorePath::parse("/nix/store/" + std::string(32, '0') + "-none.drv");
   const EvalOptions offline{.nix_options = {{"substituters", ""}}};
-  static_cast<void>(Builder(offline).build({path, path}, {}, sys::now() + Millis(20'000), {}).has_value());
+  static_cast<void>(Builder(offline)
+                        .build({{"system", "root", ""}, path, path}, {}, sys::now() + Millis(20'000), {})
+                        .has_value());
 }
 
 // No process has this number: the kernel's greatest is 4194304.
