@@ -8,6 +8,7 @@
 #include "agent/file_io.h"
 #include "agent/nixos_system.h"
 #include "agent/tools.h"
+#include "agent/unit_list.h"
 
 namespace flurry::agent {
 namespace {
@@ -34,16 +35,6 @@ std::optional<uint64_t> generation_number(std::string_view profile_name, std::st
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (error != std::errc() || end != digits.data() + digits.size() || number == 0) return std::nullopt;
   return number;
-}
-
-std::vector<std::string_view> words(std::string_view line) {
-  std::vector<std::string_view> out;
-  while (!line.empty()) {
-    const size_t end = std::min(line.find(' '), line.size());
-    if (end > 0) out.push_back(line.substr(0, end));
-    line.remove_prefix(std::min(end + 1, line.size()));
-  }
-  return out;
 }
 
 // Whether it is a user who decides if such a unit fails: one kill of their own manager is enough, and must
@@ -80,18 +71,14 @@ Result<std::vector<std::string>> read_failed_units() {
                                      "--plain", "--no-legend", "--no-pager", "--full"},
                                     kSystemctlTimeout));
   std::vector<std::string> out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const auto columns = words(std::string_view(text).substr(at, end - at));  // unit load active sub …
-    at = end + 1;
-    if (columns.size() < 4 || is_a_users(columns[0])) continue;
-    std::string unit(columns[0]);
-    if (columns[3] == "auto-restart") {
+  for (auto& unit : parse_unit_list(text)) {
+    if (is_a_users(unit.name)) continue;
+    if (unit.state == "auto-restart") {
       const auto status =
-          run_tool({"systemctl", "show", "--property=Result", "--value", "--", unit}, kSystemctlTimeout);
+          run_tool({"systemctl", "show", "--property=Result", "--value", "--", unit.name}, kSystemctlTimeout);
       if (status && status->standard_output == "success\n") continue;
     }
-    out.push_back(std::move(unit));
+    out.push_back(std::move(unit.name));
   }
   std::sort(out.begin(), out.end());
   return out;

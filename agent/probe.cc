@@ -15,7 +15,7 @@
 #include <iostream>
 #include <optional>
 
-#include "core/health_policy.h"
+#include "agent/probe_arguments.h"
 #include "core/result.h"
 
 namespace flurry::agent {
@@ -29,19 +29,6 @@ using boost::system::error_code;
 constexpr size_t kBodyMax = 1 << 20;
 constexpr const char* kCaBundle = "/etc/ssl/certs/ca-certificates.crt";
 
-struct Arguments {
-  HttpCheck http;
-  long timeout_ms = 5000;
-  std::vector<std::string> rest;
-};
-
-struct Url {
-  bool is_tls = false;
-  std::string host;
-  std::string port;
-  std::string target;
-};
-
 // Resolving and connecting can hang in places that know no deadline; a signal ends the whole process.
 void die_at(long timeout_ms) {
   ::signal(SIGALRM, [](int) {
@@ -51,61 +38,6 @@ void die_at(long timeout_ms) {
   });
   const itimerval timer{{0, 0}, {timeout_ms / 1000, timeout_ms % 1000 * 1000}};
   ::setitimer(ITIMER_REAL, &timer, nullptr);
-}
-
-std::optional<Arguments> parse(const std::vector<std::string>& words) {
-  Arguments out;
-  for (size_t i = 1; i < words.size(); ++i) {
-    const auto& word = words[i];
-    if (word == "--") {
-      out.rest.assign(words.begin() + static_cast<long>(i) + 1, words.end());
-      break;
-    }
-    if (word == "--insecure-tls") {
-      out.http.insecure_tls = true;
-      continue;
-    }
-    if (i + 1 == words.size()) return std::nullopt;
-    const auto& value = words[++i];
-    if (word == "--method")
-      out.http.method = value;
-    else if (word == "--status")
-      out.http.status.push_back(static_cast<uint16_t>(std::atoi(value.c_str())));
-    else if (word == "--timeout-ms")
-      out.timeout_ms = std::max(1L, std::atol(value.c_str()));
-    else
-      return std::nullopt;
-  }
-  return out;
-}
-
-Result<Url> parse_url(std::string_view text) {
-  Url out;
-  if (text.starts_with("https://"))
-    out.is_tls = true;
-  else if (!text.starts_with("http://"))
-    return Error{ErrorKind::kInvalidInput, "the URL does not start with http:// or https://"};
-  text.remove_prefix(out.is_tls ? 8 : 7);
-  text = text.substr(0, text.find('#'));
-  const size_t path = text.find_first_of("/?");
-  std::string_view authority = text.substr(0, path);
-  out.target = path == std::string_view::npos ? "/" : std::string(text.substr(path));
-  if (out.target.front() == '?') out.target = "/" + out.target;
-  if (const size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
-  out.port = out.is_tls ? "443" : "80";
-  size_t colon = authority.rfind(':');
-  if (authority.starts_with('[')) {
-    const size_t bracket = authority.find(']');
-    if (bracket == std::string_view::npos)
-      return Error{ErrorKind::kInvalidInput, "the URL's host has no ']'"};
-    out.host = authority.substr(1, bracket - 1);
-    if (colon != std::string_view::npos && colon < bracket) colon = std::string_view::npos;
-  } else {
-    out.host = authority.substr(0, colon);
-  }
-  if (colon != std::string_view::npos) out.port = authority.substr(colon + 1);
-  if (out.host.empty() || out.port.empty()) return Error{ErrorKind::kInvalidInput, "the URL names no host"};
-  return out;
 }
 
 // "localhost" and addresses need no resolver: a static program's may lack what the host's configuration asks
@@ -224,7 +156,7 @@ std::string encode_probe_secrets(const HttpCheck& check) {
 }
 
 int run_probe(const std::vector<std::string>& arguments) {
-  auto parsed = parse(arguments);
+  auto parsed = parse_probe_arguments(arguments);
   const bool is_http = parsed && arguments[0] == "http" && parsed->rest.empty();
   const bool is_tcp = parsed && arguments[0] == "tcp" && parsed->rest.size() == 2;
   if (!is_http && !is_tcp) {

@@ -62,9 +62,9 @@ class FaultySystem : public System {
     stops_.at(after_effect(what, record));
     return result;
   }
-  Result<void> admit(const ActivationSpec& spec) override { return real_->admit(spec); }
-  Result<HostFacts> inspect(const std::string& profile_path, bool with_generations) override {
-    return real_->inspect(profile_path, with_generations);
+  Result<ActivationSpec> admit(ActivationSpec spec) override { return real_->admit(std::move(spec)); }
+  Result<HostFacts> inspect(const std::vector<ProfileRef>& user_profiles, bool with_generations) override {
+    return real_->inspect(user_profiles, with_generations);
   }
   CheckResult run_check(const HealthCheck& check) override { return real_->run_check(check); }
 
@@ -88,6 +88,9 @@ class FaultyJournal : public Journal {
   Result<std::optional<JournalEntry>> find(const DeploymentId& id) override { return real_->find(id); }
   Result<std::optional<JournalEntry>> latest_unfinished() override { return real_->latest_unfinished(); }
   Result<std::vector<ActivationRecord>> recent(size_t count) override { return real_->recent(count); }
+  Result<std::vector<DeploymentId>> damaged() override { return real_->damaged(); }
+  Result<void> set_aside(const DeploymentId& id) override { return real_->set_aside(id); }
+  Result<std::vector<DeploymentId>> lost() override { return real_->lost(); }
 
  private:
   const std::unique_ptr<Journal> real_;

@@ -1,0 +1,63 @@
+#include "agent/probe_arguments.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace flurry::agent {
+
+std::optional<ProbeArguments> parse_probe_arguments(const std::vector<std::string>& words) {
+  ProbeArguments out;
+  for (size_t i = 1; i < words.size(); ++i) {
+    const auto& word = words[i];
+    if (word == "--") {
+      out.rest.assign(words.begin() + static_cast<long>(i) + 1, words.end());
+      break;
+    }
+    if (word == "--insecure-tls") {
+      out.http.insecure_tls = true;
+      continue;
+    }
+    if (i + 1 == words.size()) return std::nullopt;
+    const auto& value = words[++i];
+    if (word == "--method")
+      out.http.method = value;
+    else if (word == "--status")
+      out.http.status.push_back(static_cast<uint16_t>(std::atoi(value.c_str())));
+    else if (word == "--timeout-ms")
+      out.timeout_ms = std::max(1L, std::atol(value.c_str()));
+    else
+      return std::nullopt;
+  }
+  return out;
+}
+
+Result<Url> parse_url(std::string_view text) {
+  Url out;
+  if (text.starts_with("https://"))
+    out.is_tls = true;
+  else if (!text.starts_with("http://"))
+    return Error{ErrorKind::kInvalidInput, "the URL does not start with http:// or https://"};
+  text.remove_prefix(out.is_tls ? 8 : 7);
+  text = text.substr(0, text.find('#'));
+  const size_t path = text.find_first_of("/?");
+  std::string_view authority = text.substr(0, path);
+  out.target = path == std::string_view::npos ? "/" : std::string(text.substr(path));
+  if (out.target.front() == '?') out.target = "/" + out.target;
+  if (const size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+  out.port = out.is_tls ? "443" : "80";
+  size_t colon = authority.rfind(':');
+  if (authority.starts_with('[')) {
+    const size_t bracket = authority.find(']');
+    if (bracket == std::string_view::npos)
+      return Error{ErrorKind::kInvalidInput, "the URL's host has no ']'"};
+    out.host = authority.substr(1, bracket - 1);
+    if (colon != std::string_view::npos && colon < bracket) colon = std::string_view::npos;
+  } else {
+    out.host = authority.substr(0, colon);
+  }
+  if (colon != std::string_view::npos) out.port = authority.substr(colon + 1);
+  if (out.host.empty() || out.port.empty()) return Error{ErrorKind::kInvalidInput, "the URL names no host"};
+  return out;
+}
+
+}  // namespace flurry::agent
