@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "cli/rpc/agent_convert.h"
 #include "core/sys/clock.h"
 #include "core/wire/convert.h"
 #include "flurry/v1/agent.grpc.pb.h"
@@ -41,65 +42,6 @@ Error to_error(const grpc::Status& status) {
     default:
       return {ErrorKind::kFailed, text};
   }
-}
-
-PastDeployment to_past(const v1::Observation& o) {
-  PastDeployment past;
-  past.deployment = o.deployment();
-  past.who = o.who();
-  past.revision = o.flake_revision();
-  past.goal = o.goal();
-  const auto phase = wire::phase_from(o.phase());
-  past.phase = phase ? std::string(to_string(*phase)) : "unknown";
-  past.outcome = o.outcome();
-  past.reason = o.reason();
-  past.from_path = o.from_path();
-  past.to_path = o.to_path();
-  past.started_unix_ms = o.started_unix_ms();
-  past.ended_unix_ms = o.ended_unix_ms();
-  return past;
-}
-
-Result<AgentView> to_view(const v1::Observation& o) {
-  AgentView view;
-  view.known = o.known();
-  if (!view.known) return view;
-  view.revision = o.revision();
-  ASSIGN_OR_RETURN(view.phase, wire::phase_from(o.phase()));
-  if (!o.outcome().empty()) {
-    view.outcome = parse_outcome(o.outcome());
-    if (!view.outcome) return Error{ErrorKind::kInvalidInput, "the agent tells an unknown outcome"};
-  }
-  if (o.back_from() != v1::PHASE_UNSPECIFIED) {
-    ASSIGN_OR_RETURN(view.back_from, wire::phase_from(o.back_from()));
-  }
-  view.reason = o.reason();
-  view.output = o.output();
-  view.remaining = Millis(o.remaining_ms());
-  view.health.assign(o.health().begin(), o.health().end());
-  return view;
-}
-
-Result<Inspection> to_inspection(const v1::InspectReply& reply) {
-  Inspection out;
-  ASSIGN_OR_RETURN(out.facts.state, wire::from_proto(reply.state()));
-  out.facts.system = reply.system();
-  out.facts.clock_skew_ms = reply.unix_ms() - sys::unix_ms();
-  out.booted = reply.booted();
-  out.reboot_needed = reply.reboot_needed();
-  out.system_running = reply.system_running();
-  out.store_free_bytes = reply.store_free_bytes();
-  if (reply.has_active()) {
-    out.active = to_past(reply.active());
-    out.facts.held_by = out.active->deployment + " of " + out.active->who + " (" + out.active->phase + ")";
-  }
-  if (reply.has_last()) out.last = to_past(reply.last());
-  out.notes.assign(reply.notes().begin(), reply.notes().end());
-  for (const auto& generation : reply.generations()) {
-    ASSIGN_OR_RETURN(StorePath path, StorePath::parse(generation.path()));
-    out.generations.push_back({generation.number(), std::move(path), generation.created_unix_ms()});
-  }
-  return out;
 }
 
 }  // namespace
@@ -155,7 +97,7 @@ Result<Inspection> AgentClient::inspect(const std::vector<ProfileRef>& profiles,
   request.set_generations(with_generations);
   ASSIGN_OR_RETURN(const v1::InspectReply reply,
                    channel_->call(&v1::Agent::Stub::Inspect, request, deadline));
-  return to_inspection(reply);
+  return to_inspection(reply, sys::unix_ms());
 }
 
 Result<void> AgentClient::begin(const ActivationSpec& spec, TimePoint deadline) {
@@ -188,18 +130,7 @@ Result<std::vector<CheckReport>> AgentClient::check(const HealthPolicy& policy, 
   v1::CheckRequest request;
   wire::to_proto(policy, *request.mutable_health());
   ASSIGN_OR_RETURN(const v1::CheckReply reply, channel_->call(&v1::Agent::Stub::Check, request, deadline));
-  std::vector<CheckReport> out;
-  for (const auto& result : reply.results())
-    out.push_back({{}, result.name(), result.passed(), result.required(), result.message()});
-  const bool units_count = policy.failed_units != FailedUnits::kIgnore;
-  if (units_count) {
-    std::string names;
-    for (const auto& unit : reply.failed_units()) names += (names.empty() ? "" : ", ") + unit;
-    // Without a deployment there is no baseline to compare with: told, and not held against the host.
-    const bool is_required = policy.failed_units == FailedUnits::kAny;
-    out.push_back({{}, "failed units", names.empty(), is_required, names.empty() ? "none" : names});
-  }
-  return out;
+  return to_reports(reply, policy.failed_units);
 }
 
 }  // namespace flurry
