@@ -1,9 +1,39 @@
 #include "agent/probe_arguments.h"
 
-#include <algorithm>
-#include <cstdlib>
+#include <charconv>
 
 namespace flurry::agent {
+namespace {
+
+constexpr int kTimeoutMaxMs = 24 * 3600 * 1000;
+
+std::optional<int> parse_number(std::string_view text, int low, int high) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < low || number > high)
+    return std::nullopt;
+  return number;
+}
+
+// False: no such option, or not such a value.
+bool take_option(std::string_view name, const std::string& value, ProbeArguments& into) {
+  if (name == "--method") {
+    into.http.method = value;
+  } else if (name == "--status") {
+    const auto status = parse_number(value, 100, 599);
+    if (!status) return false;
+    into.http.status.push_back(static_cast<uint16_t>(*status));
+  } else if (name == "--timeout-ms") {
+    const auto timeout = parse_number(value, 1, kTimeoutMaxMs);
+    if (!timeout) return false;
+    into.timeout_ms = *timeout;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 std::optional<ProbeArguments> parse_probe_arguments(const std::vector<std::string>& words) {
   ProbeArguments out;
@@ -17,16 +47,8 @@ std::optional<ProbeArguments> parse_probe_arguments(const std::vector<std::strin
       out.http.insecure_tls = true;
       continue;
     }
-    if (i + 1 == words.size()) return std::nullopt;
-    const auto& value = words[++i];
-    if (word == "--method")
-      out.http.method = value;
-    else if (word == "--status")
-      out.http.status.push_back(static_cast<uint16_t>(std::atoi(value.c_str())));
-    else if (word == "--timeout-ms")
-      out.timeout_ms = std::max(1L, std::atol(value.c_str()));
-    else
-      return std::nullopt;
+    if (i + 1 == words.size() || !take_option(word, words[i + 1], out)) return std::nullopt;
+    ++i;
   }
   return out;
 }
@@ -56,7 +78,9 @@ Result<Url> parse_url(std::string_view text) {
     out.host = authority.substr(0, colon);
   }
   if (colon != std::string_view::npos) out.port = authority.substr(colon + 1);
-  if (out.host.empty() || out.port.empty()) return Error{ErrorKind::kInvalidInput, "the URL names no host"};
+  if (out.host.empty()) return Error{ErrorKind::kInvalidInput, "the URL names no host"};
+  if (!parse_number(out.port, 1, 65535))
+    return Error{ErrorKind::kInvalidInput, "the URL's port must be 1 to 65535"};
   return out;
 }
 
