@@ -149,6 +149,9 @@ Result<void> FileJournal::write(const ActivationRecord& record) {
   const auto newest = read_newest(fd.get());
   if (!newest) return damaged_error(file);
   if (newest->slot.format != kFormat) return foreign_error(file);
+  // The next number would be 0, and what is written now would seem older than what it follows.
+  if (newest->slot.sequence == UINT64_MAX)
+    return Error{ErrorKind::kInvalidInput, "journal " + file + ": no number is left for another write"};
   const auto written =
       write_slot(fd.get(), 1 - newest->index, encode_slot(newest->slot.sequence + 1, payload));
   if (!written) return written.error().with_context("journal " + file);

@@ -140,6 +140,26 @@ TEST_F(JournalTest, AnotherFormatIsNotDamage) {
   EXPECT_FALSE(journal_.write(record_in(Phase::kSwitching)));
 }
 
+// Forged, but sealed as it should be: the write after it would get the number 0 and be lost.
+TEST_F(JournalTest, RefusesToWriteBehindTheLastNumber) {
+  ASSERT_TRUE(journal_.write(record_in(Phase::kPrepared)));
+  const std::string payload = encode_record(record_in(Phase::kSwitching));
+  std::string numbers;
+  for (const uint64_t number : {uint64_t{1}, UINT64_MAX, uint64_t{payload.size()}})
+    for (int i = 0; i < 8; ++i) numbers += static_cast<char>(number >> (8 * i) & 0xff);
+  const std::string hex = sha256_hex(numbers + payload);
+  std::string digest;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    digest += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  std::string bytes = slurp(file_);
+  const std::string slot = "flurryJ1" + numbers + digest + payload;
+  bytes.replace(FileJournal::kSlotSize, slot.size(), slot);
+  spew(file_, bytes);
+  EXPECT_EQ(phase_now(), Phase::kSwitching);
+  EXPECT_FALSE(journal_.write(record_in(Phase::kChecking)));
+  EXPECT_EQ(phase_now(), Phase::kSwitching);
+}
+
 TEST_F(JournalTest, DoesNotFollowALink) {
   ASSERT_TRUE(journal_.write(record_in(Phase::kPrepared)));
   std::filesystem::rename(file_, dir_.str() + "/elsewhere");
