@@ -6,6 +6,8 @@
 namespace flurry {
 namespace {
 
+constexpr long long kUnixMsMax = 253'402'300'799'999;  // the last of the year 9999
+
 PastDeployment to_past(const v1::Observation& o) {
   PastDeployment past;
   past.deployment = o.deployment();
@@ -49,6 +51,8 @@ Result<Inspection> to_inspection(const v1::InspectReply& reply, long long now_un
   Inspection out;
   ASSIGN_OR_RETURN(out.facts.state, wire::from_proto(reply.state()));
   out.facts.system = reply.system();
+  if (reply.unix_ms() < 0 || reply.unix_ms() > kUnixMsMax)
+    return Error{ErrorKind::kInvalidInput, "the host's clock shows no time that there is"};
   out.facts.clock_skew_ms = reply.unix_ms() - now_unix_ms;
   out.booted = reply.booted();
   out.reboot_needed = reply.reboot_needed();
