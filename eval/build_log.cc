@@ -1,19 +1,19 @@
 #include "eval/build_log.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "eval/json_reader.h"
 #include "eval/nix_command.h"
 
 namespace flurry::eval {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::string_view kPrefix = "@nix ";
 constexpr std::string_view kStoreDir = "/nix/store/";
-constexpr int kActivityBuild = 105;
-constexpr int kResultLogLine = 101;
-constexpr int kResultPostBuildLogLine = 107;
+constexpr uint64_t kActivityBuild = 105;
+constexpr uint64_t kResultLogLine = 101;
+constexpr uint64_t kResultPostBuildLogLine = 107;
 constexpr size_t kTailLines = 10;
 constexpr size_t kTailLineMax = 1024;
 constexpr size_t kTailsMax = 4096;  // derivations whose log's end is kept
@@ -43,6 +43,26 @@ bool is_consequence(const std::string& text) {
          contains(text, "dependencies failed") || text.starts_with("build of ");
 }
 
+// The members of an event that are of the right type; nothing for others.
+
+std::optional<uint64_t> number_in(const Json& event, const char* key) {
+  const auto found = event.find(key);
+  if (found == event.end() || !found->is_number_unsigned()) return std::nullopt;
+  return found->get<uint64_t>();
+}
+
+std::string text_in(const Json& event, const char* key) {
+  const auto found = event.find(key);
+  return found != event.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<std::string> first_field(const Json& event) {
+  const auto fields = event.find("fields");
+  if (fields == event.end() || !fields->is_array() || fields->empty() || !fields->front().is_string())
+    return std::nullopt;
+  return fields->front().get<std::string>();
+}
+
 }  // namespace
 
 void BuildLog::take_line(std::string_view line) {
@@ -51,24 +71,23 @@ void BuildLog::take_line(std::string_view line) {
     if (text.starts_with("error: ")) take_message(text.substr(7));
     return;
   }
-  try {
-    const Json event = Json::parse(line.substr(kPrefix.size()));
-    const auto action = event.value("action", std::string());
-    const auto type = event.value("type", -1);
-    const auto fields = event.value("fields", Json::array());
-    if (action == "msg" && event.value("level", 9) == 0) {
-      take_message(strip_escapes(event.value("raw_msg", event.value("msg", std::string()))));
-    } else if (action == "start" && type == kActivityBuild && !fields.empty() && fields[0].is_string()) {
-      building_[event.value("id", uint64_t{0})] = fields[0].get<std::string>();
-    } else if (action == "result" && (type == kResultLogLine || type == kResultPostBuildLogLine) &&
-               !fields.empty() && fields[0].is_string()) {
-      take_log(event.value("id", uint64_t{0}), strip_escapes(fields[0].get<std::string>()));
-    } else if (action == "stop") {
-      building_.erase(event.value("id", uint64_t{0}));
-    }
-  } catch (const Json::exception&) {
-    // A line that was cut, or of a shape that a later version has: only the log is poorer for it.
-  }
+  // A line that was cut, or of a shape that a later version has: only the log is poorer for it.
+  const auto parsed = parse_json(line.substr(kPrefix.size()), "log");
+  if (!parsed) return;
+  const Json& event = *parsed;
+  const auto action = text_in(event, "action");
+  const auto type = number_in(event, "type").value_or(0);
+  const auto id = number_in(event, "id").value_or(0);
+  const auto raw = text_in(event, "raw_msg");
+  const auto field = first_field(event);
+  if (action == "msg" && number_in(event, "level") == 0u)
+    take_message(strip_escapes(raw.empty() ? text_in(event, "msg") : raw));
+  else if (action == "start" && type == kActivityBuild && field)
+    building_[id] = *field;
+  else if (action == "result" && (type == kResultLogLine || type == kResultPostBuildLogLine) && field)
+    take_log(id, strip_escapes(*field));
+  else if (action == "stop")
+    building_.erase(id);
 }
 
 void BuildLog::take_log(uint64_t activity, std::string line) {

@@ -36,6 +36,25 @@ TEST(BuildLog, AttributesADependency) {
   EXPECT_TRUE(seen.starts_with("lib> line0")) << seen;
 }
 
+// Its copy would be made by recursion, and the stack would end.
+TEST(BuildLog, BearsDeepNesting) {
+  BuildLog log({});
+  const size_t depth = 30'000;
+  log.take_line(R"(@nix {"action":"start","id":1,"type":105,"fields":)" + std::string(depth, '[') +
+                std::string(depth, ']') + "}");
+  EXPECT_EQ(log.describe_failure(kTop), "build failed without a message");
+}
+
+TEST(BuildLog, PassesOverNumbersThatAreNone) {
+  std::string seen;
+  BuildLog log([&](std::string_view line) { seen += line; });
+  log.take_line(start(7, kLib));
+  for (const char* id : {"7.5", "1e300", "-7", "\"7\"", "[7]"})
+    log.take_line(R"(@nix {"action":"stop","id":)" + std::string(id) + "}");
+  log.take_line(said(7, "still there"));
+  EXPECT_EQ(seen, "lib> still there");
+}
+
 TEST(BuildLog, BearsAnything) {
   BuildLog log({});
   for (const char* line :
