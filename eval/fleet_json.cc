@@ -129,6 +129,8 @@ Result<Fleet> parse_names_json(std::string_view json) {
     if (!entry.is_string()) return wrong_type("nixosConfigurations", "a list of names", entry);
     auto name = HostName::parse(entry.get_ref<const std::string&>());
     if (!name) return wrong("nixosConfigurations", name.error().message);
+    if (!fleet.hosts.empty() && *name <= fleet.hosts.back().name)
+      return wrong("nixosConfigurations", quote(name->str()) + " is out of order, or there twice");
     HostConfig host{.name = *std::move(name)};
     RETURN_IF_ERROR(finish_host("nixosConfigurations", host));
     fleet.hosts.push_back(std::move(host));

@@ -205,5 +205,10 @@ TEST(FleetJson, Bounds) {
   EXPECT_EQ(message(std::string(100000, '[')), "flurry: nested more than 32 deep");
 }
 
+TEST(FleetJson, NamesStandOnceAndInOrder) {
+  EXPECT_TRUE(parse_names_json(R"(["a","b"])"));
+  for (const char* names : {R"(["a","a"])", R"(["b","a"])"}) EXPECT_FALSE(parse_names_json(names)) << names;
+}
+
 }  // namespace
 }  // namespace flurry::eval
