@@ -210,5 +210,19 @@ TEST(FleetJson, NamesStandOnceAndInOrder) {
   for (const char* names : {R"(["a","a"])", R"(["b","a"])"}) EXPECT_FALSE(parse_names_json(names)) << names;
 }
 
+// The agent's bounds (core/wire): what it would refuse after the copy is refused here.
+TEST(FleetJson, ChecksAreThoseThatAnAgentTakes) {
+  const std::string longest(128, 'x');
+  EXPECT_EQ(message(host(R"("health":{"checks":{")" + longest + R"(":{"unit":"a"}}})")), "accepted");
+  for (const std::string& fields :
+       {R"("health":{"checks":{")" + longest + R"(x":{"unit":"a"}}})",
+        std::string(R"("health":{"checks":{"t":{"tcp":"-x:22"}}})"),
+        R"("health":{"checks":{"t":{"tcp":")" + std::string(257, 'x') + R"(:22"}}})",
+        R"("health":{"checks":{"t":{"unit":")" + std::string(250, 'x') + R"("}}})",
+        R"("health":{"checks":{"t":{"http":{"url":"http://a","headers":{")" + longest + R"(x":"y"}}}}})"})
+    EXPECT_TRUE(message(host(fields)).starts_with("flurry.hosts.web-01.health.checks."))
+        << message(host(fields));
+}
+
 }  // namespace
 }  // namespace flurry::eval
