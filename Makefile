@@ -15,7 +15,7 @@ FUZZ_PACKAGES := clang-14 libclang-rt-14-dev
 
 JOBS ?= $(shell nproc)
 
-.PHONY: deps build demo test unit model lab-test bench format style lint clean
+.PHONY: deps build demo test unit model fuzz lab-test bench format style lint clean
 
 # Marked by the list of packages, so that it costs nothing the second time.
 DEPS_MARK := /var/lib/flurry-deps/$(shell echo '$(PACKAGES) $(LINT_PACKAGES) $(MODEL_PACKAGES) $(FUZZ_PACKAGES)' | md5sum | cut -c1-16)
@@ -32,13 +32,16 @@ build: deps
 demo: build
 	tests/lab/demo
 
-test: unit style model lab-test
+test: unit style model fuzz lab-test
 
 unit: build
 	ctest --preset release -j $(JOBS)
 
 model: deps
 	tests/model/run
+
+fuzz: deps
+	tests/fuzz/run
 
 lab-test: build
 	tests/lab/run-tests

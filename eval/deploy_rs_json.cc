@@ -120,7 +120,13 @@ Result<void> read_profile_path(const Json&, const std::string&, Profile& into) {
 
 Result<void> read_profile_link(const Json& value, const std::string& place, Profile& into) {
   ASSIGN_OR_RETURN(into.link, read_text(value, place));
-  if (into.link->front() != '/') return wrong(place, "must be an absolute path");
+  const std::string& link = *into.link;
+  const bool is_plain = link.size() <= 512 && link.front() == '/' && link.size() > 1 && link.back() != '/' &&
+                        std::all_of(link.begin(), link.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  const std::string closed = link + "/";
+  if (!is_plain || closed.find("//") != std::string::npos || closed.find("/../") != std::string::npos ||
+      closed.find("/./") != std::string::npos)
+    return wrong(place, "must be an absolute path of at most 512 plain characters");
   return {};
 }
 
@@ -185,6 +191,7 @@ Result<ProfileConfig> to_profile(const Profile& profile, const std::string& plac
   if (!profile.has_path) return wrong(place + ".path", "is missing");
   const auto& user = profile.user ? profile.user : profile.ssh_user;
   if (!user) return wrong(place + ".user", "is missing, and so is sshUser, which stands in for it");
+  RETURN_IF_ERROR(check_profile_user(*user, place + ".user"));
   return ProfileConfig{*user, true, profile.link.value_or("")};
 }
 
@@ -218,8 +225,7 @@ Result<HostConfig> to_host(const std::string& name, const Json& json, const Top&
   std::map<std::string, Settings> settings;
   for (const auto& [profile_name, profile_json] : node.profiles) {
     const std::string here = place_of(place + ".profiles", profile_name);
-    if (!HostName::parse(profile_name))
-      return wrong(here, "a profile's name may hold only letters, digits, '.', '_' and '-'");
+    RETURN_IF_ERROR(check_profile_name(profile_name, here));
     RETURN_IF_ERROR(expect_object(profile_json, here));
     Profile profile;
     static_cast<Settings&>(profile) = node;

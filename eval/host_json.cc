@@ -11,6 +11,10 @@ namespace flurry::eval {
 namespace {
 
 constexpr size_t kAddressesMax = 16;
+// As the agent takes them (core/wire).
+constexpr size_t kProfilesMax = 64;
+constexpr size_t kProfileNameMax = 64;
+constexpr size_t kUserNameMax = 32;
 constexpr int64_t kTimeoutMinMs = 1000;
 constexpr int64_t kTimeoutMaxMs = Millis(std::chrono::hours(24)).count();
 // The agent's deadman must not be set off by one slow dial.
@@ -89,8 +93,8 @@ Result<void> read_tags(const Json& value, const std::string& place, HostConfig& 
 }
 
 Result<void> read_profile_user(const Json& value, const std::string& place, ProfileConfig& into) {
-  ASSIGN_OR_RETURN(into.user, read_user(value, place));
-  return {};
+  ASSIGN_OR_RETURN(into.user, read_text(value, place));
+  return check_profile_user(into.user, place);
 }
 
 Result<void> read_profile_path(const Json&, const std::string&, ProfileConfig& into) {
@@ -105,8 +109,7 @@ Result<void> read_profiles(const Json& value, const std::string& place, HostConf
   if (value.size() > kListMax) return wrong(place, "has more than " + std::to_string(kListMax) + " entries");
   for (auto it = value.begin(); it != value.end(); ++it) {
     const std::string here = place_of(place, it.key());
-    if (!HostName::parse(it.key()))
-      return wrong(here, "a profile's name may hold only letters, digits, '.', '_' and '-'");
+    RETURN_IF_ERROR(check_profile_name(it.key(), here));
     if (it.value().is_string())
       return wrong(here, "must be an attribute set: write " + it.key() + ".path = ...");
     RETURN_IF_ERROR(read_fields<ProfileConfig>(it.value(), here, kProfileFields, into.profiles[it.key()]));
@@ -230,7 +233,20 @@ constexpr Field<RolloutConfig> kRolloutFields[] = {
     {"skipOffline", bool_field<RolloutConfig, &RolloutConfig::skip_offline>},
 };
 
+bool is_plain(const std::string& text, size_t max) { return HostName::parse(text) && text.size() <= max; }
+
 }  // namespace
+
+Result<void> check_profile_name(const std::string& name, const std::string& place) {
+  if (is_plain(name, kProfileNameMax)) return {};
+  return wrong(place, "a profile's name may hold only letters, digits, '.', '_' and '-', and at most " +
+                          std::to_string(kProfileNameMax) + " of them");
+}
+
+Result<void> check_profile_user(const std::string& user, const std::string& place) {
+  if (is_plain(user, kUserNameMax)) return {};
+  return wrong(place, quote(user) + " is no user name");
+}
 
 Result<void> read_host(const Json& value, const std::string& place, HostConfig& into) {
   return read_fields<HostConfig>(value, place, kHostFields, into);
@@ -242,6 +258,8 @@ Result<void> read_rollout(const Json& value, const std::string& place, RolloutCo
 
 Result<void> finish_host(const std::string& place, HostConfig& host) {
   if (host.target_hosts.empty()) host.target_hosts.push_back(host.name.str());
+  if (host.profiles.size() > kProfilesMax)
+    return wrong(place + ".profiles", "has more than " + std::to_string(kProfilesMax) + " entries");
   std::vector<std::string> names;
   for (const auto& [name, profile] : host.profiles) {
     names.push_back(name);

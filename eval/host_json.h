@@ -15,6 +15,10 @@ Result<void> read_host(const nlohmann::json& value, const std::string& place, Ho
 // Reads `rollout`.
 Result<void> read_rollout(const nlohmann::json& value, const std::string& place, RolloutConfig& into);
 
+// What the agent would refuse after the copy is refused before it.
+Result<void> check_profile_name(const std::string& name, const std::string& place);
+Result<void> check_profile_user(const std::string& user, const std::string& place);
+
 // What can be judged only when defaults and host are merged; fills in what stands for "not set".
 Result<void> finish_host(const std::string& place, HostConfig& host);
 

@@ -1,0 +1,200 @@
+// The host's side of a copy from a hostile controller, into a store that keeps what it is given: only whole
+// paths are registered, each after all it refers to, and a copy that was refused holds nothing.
+#include "agent/import.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "core/nix/nar.h"
+#include "core/nix/operations.h"
+#include "core/nix/wire.h"
+#include "core/sys/clock.h"
+#include "core/sys/fd.h"
+#include "core/transfer/frame.h"
+#include "tests/fuzz/folder.h"
+#include "tests/fuzz/fuzz.h"
+
+namespace flurry::fuzz {
+namespace {
+
+constexpr Millis kPatience{60'000};  // never needed: all that will come is there, and then the end
+
+// The daemon's side of the worker protocol 1.35, for what an import asks.
+class Store {
+ public:
+  explicit Store(unsigned salt) : salt_(salt) {}
+
+  void serve(int fd) {
+    fd_ = fd;
+    u64();
+    u64();  // magic and version
+    say({0x6478696f, 0x123});
+    u64();
+    u64();  // affinity, reserve
+    std::string hello;
+    nix::put_str(hello, "2.18");
+    send(hello);
+    say({1, kLast});
+    while (const uint64_t operation = u64()) answer(operation);
+  }
+
+  size_t added() const { return added_.size(); }
+  bool is_valid(const std::string& path) const {
+    // Some paths are there from the start.
+    return added_.contains(path) || (salt_ != 0 && (static_cast<unsigned char>(path[11]) + salt_) % 3 == 0);
+  }
+
+ private:
+  static constexpr uint64_t kLast = 0x616c7473;
+  static constexpr uint64_t kError = 0x63787470;
+
+  void answer(uint64_t operation) {
+    if (operation == nix::kOpAddTempRoot) {
+      text();
+      say({kLast, 1});
+    } else if (operation == nix::kOpIsValidPath) {
+      say({kLast, is_valid(text())});
+    } else if (operation == nix::kOpQueryValidPaths) {
+      std::vector<std::string> valid;
+      for (const auto& path : texts())
+        if (is_valid(path)) valid.push_back(path);
+      u64();
+      say({kLast});
+      std::string reply;
+      nix::put_strs(reply, valid);
+      send(reply);
+    } else {
+      FLURRY_CHECK(operation == nix::kOpAddToStoreNar);
+      add();
+    }
+  }
+
+  void add() {
+    const std::string path = text();
+    text();  // deriver
+    FLURRY_CHECK(text().size() == 64);
+    const auto references = texts();
+    u64();
+    const uint64_t size = u64();
+    u64();
+    texts();  // signatures
+    text();   // content address
+    u64();
+    u64();
+    nix::NarParser parser(size);
+    std::string nar;
+    while (const uint64_t frame = u64()) nar += bytes(frame);
+    const auto taken = parser.feed(nar);
+    if (taken && parser.is_done() && *taken == nar.size() && nar.size() == size) {
+      for (const auto& reference : references) FLURRY_CHECK(reference == path || is_valid(reference));
+      FLURRY_CHECK(!is_valid(path));
+      added_.insert(path);
+      return say({kLast});
+    }
+    std::string refusal;
+    nix::put_u64(refusal, kError);
+    nix::put_str(refusal, "Error");
+    nix::put_u64(refusal, 0);
+    nix::put_str(refusal, "Error");
+    nix::put_str(refusal, "bad archive");
+    nix::put_u64(refusal, 0);
+    nix::put_u64(refusal, 0);
+    send(refusal);
+  }
+
+  // Past the end of the stream there are zeros.
+  std::string bytes(size_t size) {
+    std::string out(size, '\0');
+    for (size_t have = 0; have < size;) {
+      const auto n = sys::read_some(fd_, std::span(out).subspan(have), sys::now() + kPatience);
+      if (!n || *n == 0) break;
+      have += *n;
+    }
+    return out;
+  }
+  uint64_t u64() { return nix::load_u64(bytes(8).data()); }
+  std::string text() {
+    const size_t size = u64();
+    std::string out = bytes(size);
+    bytes(nix::padding_of(size));
+    return out;
+  }
+  std::vector<std::string> texts() {
+    std::vector<std::string> out(u64());
+    for (auto& one : out) one = text();
+    return out;
+  }
+  void send(std::string_view what) { static_cast<void>(sys::write_all(fd_, what, sys::now() + kPatience)); }
+  void say(std::initializer_list<uint64_t> numbers) {
+    std::string out;
+    for (const uint64_t number : numbers) nix::put_u64(out, number);
+    send(out);
+  }
+
+  const unsigned salt_;
+  int fd_ = -1;
+  std::set<std::string> added_;
+};
+
+// The type of the last frame that the import sent.
+transfer::FrameType last_answer(int fd) {
+  std::string answers(1 << 20, '\0');
+  size_t have = 0;
+  for (ssize_t n = 0; (n = ::recv(fd, answers.data() + have, answers.size() - have, 0)) > 0;)
+    have += static_cast<size_t>(n);
+  std::string_view rest = std::string_view(answers).substr(0, have);
+  auto last = transfer::FrameType::kHello;
+  while (!rest.empty()) {
+    const auto frame = transfer::decode_frame(rest);
+    FLURRY_CHECK(frame && *frame);
+    last = (*frame)->type;
+    rest.remove_prefix(transfer::kFrameHeaderSize + (*frame)->payload.size());
+  }
+  return last;
+}
+
+}  // namespace
+
+void run_one(std::string_view input_bytes) {
+  static const Folder folder;
+  Input input(input_bytes);
+  Store store(input.byte());
+  auto controller = sys::socket_pair();
+  FLURRY_CHECK(controller);
+  FLURRY_CHECK(sys::write_all(controller->second.get(), input.rest(), sys::now() + kPatience));
+  ::shutdown(controller->second.get(), SHUT_WR);
+
+  std::thread server;
+  agent::ImportOptions options{
+      .store_dir = folder.path(), .state_dir = folder.path(), .space_margin_bytes = 0};
+  options.idle_timeout = kPatience;
+  options.connect = [&](TimePoint deadline) -> Result<nix::Daemon> {
+    ASSIGN_OR_RETURN(auto ends, sys::socket_pair());
+    server = std::thread([&store, fd = std::move(ends.second)] { store.serve(fd.get()); });
+    return nix::Daemon::open(std::move(ends.first), deadline);
+  };
+  const auto stats = agent::run_import(controller->first.get(), controller->first.get(), options);
+  if (server.joinable()) server.join();
+  controller->first.reset();
+
+  const std::string roots = folder.path() + "/gcroots";
+  const bool is_held = std::filesystem::exists(roots) && !std::filesystem::is_empty(roots + "/flurry");
+  FLURRY_CHECK(is_held == stats.has_value());
+  const auto last = last_answer(controller->second.get());
+  FLURRY_CHECK(last == (stats ? transfer::FrameType::kDone : transfer::FrameType::kError));
+  if (stats) {
+    FLURRY_CHECK(stats->paths == store.added());
+    for (const auto& link : std::filesystem::directory_iterator(roots + "/flurry"))
+      FLURRY_CHECK(store.is_valid(std::filesystem::read_symlink(link.path()).string()));
+    std::filesystem::remove_all(roots);
+  } else {
+    FLURRY_CHECK(stats.error().kind != ErrorKind::kTimedOut);
+    check_told(stats.error(), input_bytes.size());
+  }
+}
+
+}  // namespace flurry::fuzz
