@@ -168,7 +168,11 @@ void Executor::follow() {
   const auto sequence = [](const std::optional<JournalEntry>& e) { return e ? e->sequence : 0; };
   if (sequence(*entry) != sequence(followed_)) bump();
   followed_ = *std::move(entry);
-  if (!followed_) return untold_.reset();
+  if (!followed_) {
+    untold_.reset();
+    if (damaged_.empty()) retry_ = options_.retry;
+    return;
+  }
   // After a reboot there is none; where it can't be made, the lock's error says so.
   [[maybe_unused]] const auto made = make_private_dir(paths_.run());
   auto lock = FileLock::try_take(paths_.executor_lock());

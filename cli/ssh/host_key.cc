@@ -22,7 +22,7 @@ namespace {
 // refused since 8.8, so a host with only an RSA key on file is left to the ssh program.
 constexpr std::array<std::string_view, 4> kAlgorithms = {"ssh-ed25519", "ecdsa-sha2-nistp256",
                                                          "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"};
-constexpr Millis kTurnMax{5'000};
+constexpr Millis kTurnMax{2'000};
 constexpr int kTurnPauseMs = 20;
 
 std::string name_of(const SshConfig& config) {

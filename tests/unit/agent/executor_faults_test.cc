@@ -2,7 +2,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "agent/deadman.h"
 #include "agent/file_io.h"
@@ -94,6 +97,23 @@ TEST_F(ExecutorTest, DoesNotEndWhileAConnectionIsOpen) {
   executor.connections(0);
   thread.join();  // ends
   EXPECT_FALSE(executor.overview());
+}
+
+// Each holds one of the server's few threads, which others need too.
+TEST_F(ExecutorTest, AnswersTheOldestOfTooManyLongPollsBeforeTheirTime) {
+  Life life(system_, journal_, paths_);
+  constexpr uint64_t kNow = 1;  // the revision of an agent to which nothing happened yet
+  std::atomic<int> answered = 0;
+  std::atomic<int> left_waiting = 0;
+  std::vector<std::jthread> polls;
+  for (int i = 0; i < 40; ++i)
+    polls.emplace_back([&] {
+      ++(life.executor.observe(test_spec().deployment, kNow, Millis(5000)) ? answered : left_waiting);
+    });
+  for (const TimePoint until = sys::now() + kPatience; answered < 24 && sys::now() < until;) ::usleep(1000);
+  life.executor.stop();
+  polls.clear();
+  EXPECT_EQ(left_waiting, 16);
 }
 
 }  // namespace

@@ -95,40 +95,5 @@ TEST_F(RpcTest, ServesAControllerAmongConnectionsThatSayNothingSensible) {
   life.executor.stop();
 }
 
-// Each holds one of the server's few threads.
-TEST_F(RpcTest, LongPollsKeepNobodyFromBeingAnswered) {
-  Life life(system_, journal_, paths_);
-  ASSERT_TRUE(make_private_dir(paths_.run()));
-  auto server = RpcServer::start(paths_.socket(), life.executor, system_, "abc");
-  ASSERT_TRUE(server) << server.error().message;
-  const auto stub =
-      v1::Agent::NewStub(grpc::CreateChannel("unix:" + paths_.socket(), grpc::InsecureChannelCredentials()));
-  std::atomic<bool> is_enough = false;
-  std::vector<std::jthread> pollers;
-  for (int i = 0; i < 60; ++i)
-    pollers.emplace_back([&] {
-      v1::Observation known;
-      while (!is_enough) {
-        v1::ObserveRequest request;
-        request.set_deployment(test_spec().deployment.str());
-        request.set_seen_revision(known.revision());
-        request.set_wait_ms(5000);
-        grpc::ClientContext context;
-        context.set_deadline(std::chrono::system_clock::now() + kPatience);
-        static_cast<void>(stub->Observe(&context, request, &known).ok());
-      }
-    });
-  int served = 0;
-  for (const TimePoint until = sys::now() + kPatience; served < 20 && sys::now() < until;) {
-    v1::HistoryReply history;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kPatience);
-    if (stub->History(&context, {}, &history).ok()) ++served;
-  }
-  is_enough = true;
-  EXPECT_EQ(served, 20);
-  life.executor.stop();
-}
-
 }  // namespace
 }  // namespace flurry::agent

@@ -1,9 +1,13 @@
 #include "cli/ssh/known_hosts.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "cli/ssh/encoding.h"
 #include "cli/ssh/host_key.h"
+#include "core/sys/fd.h"
 
 namespace flurry::ssh {
 namespace {
@@ -90,6 +94,18 @@ TEST(HostKey, RefusalsSayWhatToDo) {
   for (const std::string& part : {std::string("/k:2"), fingerprint(kEd), fingerprint(kOtherEd),
                                   std::string("ssh-keygen -f /k -R '[web]:2222'")})
     EXPECT_NE(changed.error().message.find(part), std::string::npos) << changed.error().message;
+}
+
+// Whoever can read the file can hold its lock.
+TEST(HostKey, IsLearntThoughSomebodyHoldsTheLockOfTheFile) {
+  char file[] = "/tmp/flurry-known-hosts-XXXXXX";
+  const sys::Fd held(::mkstemp(file));
+  ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+  SshConfig config;
+  config.user_known_hosts = {file};
+  EXPECT_TRUE(learn_host_key(config, "web", kEd).has_value());
+  EXPECT_EQ(decide_host_key(read_known_keys({file}, "web"), kEd).verdict, KeyVerdict::kTrusted);
+  ::unlink(file);
 }
 
 }  // namespace
