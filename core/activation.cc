@@ -290,7 +290,7 @@ void Activation::on_before(const SystemState& state) {
                    spec.expected_running->str() + "; deploy again");
   if (spec.goal == Goal::kDryActivate) return start_switch(false);
   if (const std::string lacking = what_to_go_back_to_lacks(); !lacking.empty() && !spec.allow_no_rollback)
-    return end(Outcome::kFailedUnchanged, lacking + "; allow this with --allow-no-rollback");
+    return end(Outcome::kFailedUnchanged, lacking + std::string(kAllowNoRollback));
   const Millis budget =
       for_each_profile(spec.activation_timeout) + spec.health.deadline + spec.confirm_timeout;
   enter_write(Step::kWritePrepared, Phase::kPrepared, now_ + budget);
@@ -302,8 +302,7 @@ std::string Activation::what_to_go_back_to_lacks() const {
   for (size_t i = 0; i < record_.spec.profiles.size(); ++i) {
     if (!changes(i)) continue;
     const ProfileSpec& spec = profile(i);
-    if (spec.is_system() && !record_.before.running)
-      return "there is no running NixOS system to go back to (/run/current-system names none)";
+    if (spec.is_system() && !record_.before.running) return std::string(kNoRunningSystem);
     if (!spec.is_system() && spec.has_activation && !profile_state(record_.before, spec).path)
       return about(i) + "it has no generation to go back to, and what its activation does can't be undone";
   }

@@ -77,6 +77,11 @@ struct ActivationSpec {
   HealthPolicy health;
 };
 
+// Why a first deployment to a host needs the user's word.
+inline constexpr std::string_view kNoRunningSystem =
+    "there is no running NixOS system to go back to (/run/current-system names none)";
+inline constexpr std::string_view kAllowNoRollback = "; allow this with --allow-no-rollback";
+
 // The journal's content for one deployment: enough to finish its story from nothing else.
 struct ActivationRecord {
   ActivationSpec spec;

@@ -171,8 +171,17 @@ void HostDeployment::on_connected(const Result<ActionValue>& result) {
     return fail(Stage::kPreflight, "the host's clock is off by " +
                                        std::to_string(facts_->clock_skew_ms / 1000) +
                                        " s; set it and try again");
+  if (needs_a_way_back() && !facts_->state.running)
+    return fail(Stage::kPreflight, std::string(kNoRunningSystem) + std::string(kAllowNoRollback));
   if (stage_ == Stage::kPreflight && !system_) stage_ = Stage::kEvaluate;
   settle_unchanged();
+}
+
+// Said before anything is built for the host. What its agent alone can know, it refuses later.
+bool HostDeployment::needs_a_way_back() const {
+  const bool switches = options_.goal == Goal::kSwitch || options_.goal == Goal::kTest;
+  const bool has_system = ticket_.fixed_path || host_.profiles.count(std::string(kSystemProfile)) > 0;
+  return switches && has_system && !options_.allow_no_rollback;
 }
 
 void HostDeployment::on_evaluated(const Result<ActionValue>& result) {

@@ -152,6 +152,7 @@ class HostDeployment {
   ActivationSpec spec() const;
   std::vector<StorePath> paths() const;
   Millis activation_time() const;
+  bool needs_a_way_back() const;
   bool needs_host() const { return options_.goal != Goal::kBuild; }
 
   enum class Next { kPrepare, kProceed, kBuild, kCopy, kBegin, kObserve, kReattach, kConfirm, kWait, kIdle };

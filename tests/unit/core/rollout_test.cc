@@ -158,6 +158,33 @@ TEST(Rollout, NeverBuildsForAHostThatCannotBeReached) {
   EXPECT_FALSE(world.did("h1 build"));
 }
 
+// Trap 23.
+TEST(Rollout, BuildsNothingForAHostThatHasNothingToGoBackTo) {
+  World world(1);
+  world.facts[0] = {.state = {.generation = 1}};
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kFailedUnchanged);
+  EXPECT_EQ(results[0].stage, Stage::kPreflight);
+  EXPECT_NE(results[0].reason.find("--allow-no-rollback"), std::string::npos);
+  EXPECT_FALSE(world.did("h1 build"));
+}
+
+TEST(Rollout, DeploysToAHostThatHasNothingToGoBackToWhenToldTo) {
+  World world(1);
+  world.facts[0] = {.state = {.generation = 1}};
+  world.options_.allow_no_rollback = true;
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kSucceeded);
+}
+
+TEST(Rollout, NeedsNoWayBackWhereNothingIsSwitched) {
+  for (const Goal goal : {Goal::kPush, Goal::kBuild}) {
+    World world(1);
+    world.facts[0] = {.state = {.generation = 1}};
+    world.options_.goal = goal;
+    EXPECT_EQ(world.run()[0].outcome, Outcome::kStaged) << to_string(goal);
+  }
+}
+
 TEST(Rollout, SkipsAnOfflineHostThatMayBeOffline) {
   World world(2);
   world.hosts_[0].allow_offline = true;
