@@ -68,11 +68,8 @@ void Activation::continue_rollback() {
   to_restore_.clear();
   for (size_t i = record_.spec.profiles.size(); i-- > 0;)
     if (changes(i) && may_have_touched(i) && !profile(i).is_system()) to_restore_.push_back(i);
-  if (const auto system = system_index(); system && changes(*system) && may_have_touched(*system)) {
-    if (!record_.before.running && record_.spec.goal != Goal::kBoot)
-      return end_rollback_failed("no system was recorded to go back to");
+  if (const auto system = system_index(); system && changes(*system) && may_have_touched(*system))
     to_restore_.push_back(*system);
-  }
   restore_next();
 }
 
@@ -102,6 +99,10 @@ void Activation::restore_boot() {
 
 void Activation::reactivate() {
   if (record_.spec.goal == Goal::kBoot) return restore_next();
+  if (!record_.before.running) {  // all that can be taken back is the profile
+    complaint_ = "no system was recorded to go back to";
+    return restore_next();
+  }
   enter(Step::kReactivate, effect::RunSwitch{*record_.before.running, effect::SwitchAction::kTest,
                                              unit("rollback", static_cast<size_t>(attempts_)), false, at_});
   wake_ = now_ + record_.spec.activation_timeout;
@@ -190,6 +191,8 @@ void Activation::on_verify(const SystemState& state) {
     const bool untouched = record_.spec.goal == Goal::kBoot;
     return end(untouched ? Outcome::kFailedUnchanged : Outcome::kRolledBack, record_.reason);
   }
+  const bool is_hopeless = changes_system() && !record_.before.running && state.running;
+  if (is_hopeless) return end_rollback_failed(wrong);
   if (now_ < verify_until_) {
     waiting_for_ = 0;
     wake_ = now_ + kVerifyInterval;

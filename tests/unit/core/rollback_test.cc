@@ -24,6 +24,8 @@ ActivationRecord half_committed() {
 
 struct World {
   std::optional<StorePath> profile = kNew;
+  std::optional<StorePath> running = kOld;
+  std::optional<StorePath> recorded_profile = kOld;
   int profile_failures = 0;  // of the next tries
   bool applies_all_the_same = false;
   int boot_failures = 0;
@@ -31,10 +33,10 @@ struct World {
 
   Result<EffectValue> perform(const effect::Any& what) {
     if (std::holds_alternative<effect::ReadState>(what))
-      return EffectValue(SystemState{.running = kOld, .profile = profile, .boot_id = "boot-2"});
+      return EffectValue(SystemState{.running = running, .profile = profile, .boot_id = "boot-2"});
     if (std::holds_alternative<effect::RestoreProfile>(what)) {
       const bool fails = profile_failures-- > 0;
-      if (!fails || applies_all_the_same) profile = kOld;
+      if (!fails || applies_all_the_same) profile = recorded_profile;
       if (fails) return Error{ErrorKind::kFailed, "no space"};
     }
     if (const auto* run = std::get_if<effect::RunSwitch>(&what)) {
@@ -87,6 +89,27 @@ TEST(Rollback, IsNeverCalledOneWhileTheBootDefaultMayBeTheNewSystem) {
 TEST(Rollback, IsNeverCalledOneWhileTheProfileNamesTheNewSystem) {
   World world{.profile_failures = 9};
   EXPECT_EQ(world.finish(), Outcome::kRollbackFailed);
+}
+
+// Nothing ran before: the first deployment to a host.
+ActivationRecord first_deployment(Phase phase) {
+  ActivationRecord record = half_committed();
+  record.phase = phase;
+  record.before = {.boot_id = "boot-1"};
+  return record;
+}
+
+TEST(Rollback, WithNothingToGoBackToStillTakesTheProfileBack) {
+  World world{.running = kNew, .recorded_profile = std::nullopt};
+  ActivationRecord record = first_deployment(Phase::kRollingBack);
+  record.back_from = Phase::kProfileSet;
+  EXPECT_EQ(world.finish(record), Outcome::kRollbackFailed);
+  EXPECT_FALSE(world.profile) << "or the next deployment would find it committed";
+}
+
+TEST(Rollback, ToNothingIsOneWhenARebootBroughtNothingBack) {
+  World world{.profile = std::nullopt, .running = std::nullopt, .recorded_profile = std::nullopt};
+  EXPECT_EQ(world.finish(first_deployment(Phase::kChecking)), Outcome::kRolledBack);
 }
 
 TEST(Rollback, ThatWasCutShortGoesOnFromWhatTheJournalKnows) {
