@@ -129,14 +129,21 @@ std::vector<std::string> HealthGate::warnings() const {
   return out;
 }
 
-std::string HealthGate::summary() const {
-  const size_t count = checks_.size();
-  const bool units = policy_.failed_units != FailedUnits::kIgnore;
-  if (count == 0 && !units) return "reachability only";
-  std::string out;
-  if (count > 0) out = std::to_string(count) + (count == 1 ? " check" : " checks");
-  if (units) out += out.empty() ? "no new failed units" : ", no new failed units";
-  return out;
+HealthProof proof_of(const HealthPolicy& policy, bool is_reached) {
+  const auto is_required = [](const HealthCheck& check) { return check.severity == Severity::kRequired; };
+  const auto required = std::count_if(policy.checks.begin(), policy.checks.end(), is_required);
+  return {static_cast<size_t>(required), policy.failed_units, is_reached};
+}
+
+std::string to_string(const HealthProof& proof) {
+  std::vector<std::string> parts;
+  if (proof.checks > 0)
+    parts.push_back(std::to_string(proof.checks) + (proof.checks == 1 ? " check" : " checks"));
+  if (proof.failed_units == FailedUnits::kNew) parts.emplace_back("no new failed units");
+  if (proof.failed_units == FailedUnits::kAny) parts.emplace_back("no failed units");
+  if (proof.is_reached) parts.emplace_back("reachability");
+  if (parts.empty()) return "nothing was checked";
+  return joined(parts) + (proof.checks == 0 ? " only" : "");
 }
 
 }  // namespace flurry

@@ -34,8 +34,6 @@ class HealthGate {
   // Why not healthy yet, or what is wanted and missing: "site: HTTP 500", one line each.
   std::vector<std::string> complaints() const;
   std::vector<std::string> warnings() const;
-  // "3 checks and failed units held for 10 s"; "reachability only" where nothing was checked.
-  std::string summary() const;
 
  private:
   struct CheckState {
@@ -60,6 +58,18 @@ class HealthGate {
   std::vector<std::string> units_failed_;  // those that count
   std::optional<TimePoint> healthy_since_;
 };
+
+// What a success rests on. No checks are no proof of health, and nobody shall read them as one.
+struct HealthProof {
+  size_t checks = 0;  // required ones
+  FailedUnits failed_units = FailedUnits::kIgnore;
+  bool is_reached = false;  // over a connection dialled anew
+};
+
+HealthProof proof_of(const HealthPolicy& policy, bool is_reached);
+
+// "2 checks, no new failed units, reachability"; "reachability only"
+std::string to_string(const HealthProof& proof);
 
 // Units in `failed` that are not in `baseline`; flurry's own transient units never count.
 std::vector<std::string> newly_failed(const std::vector<std::string>& failed,

@@ -305,6 +305,8 @@ void HostDeployment::end(Outcome outcome, Stage stage, std::string reason, std::
   }
   const bool is_about_system = !system_ || system_->system() != nullptr;
   if (is_about_system && facts_ && facts_->state.running) result.from_path = facts_->state.running->str();
+  if (outcome == Outcome::kSucceeded)
+    result.proof = proof_of(host_.health, options_.magic_rollback && host_.magic_rollback);
   result_ = std::move(result);
   stage_ = Stage::kEnded;
 }

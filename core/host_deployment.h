@@ -8,6 +8,7 @@
 
 #include "core/activation_record.h"
 #include "core/fleet.h"
+#include "core/health_gate.h"
 #include "core/names.h"
 #include "core/outcome.h"
 #include "core/profile.h"
@@ -90,6 +91,7 @@ struct HostResult {
   std::string output;
   std::string from_path;
   std::string to_path;
+  std::optional<HealthProof> proof = {};  // of a success
 };
 
 // What one run of the controller wants of every host alike.

@@ -101,6 +101,7 @@ void JsonReporter::ended(const std::string& host, const HostResult& result, Mill
   out.set_from_path(clean_line(result.from_path));
   out.set_to_path(clean_line(result.to_path));
   out.set_elapsed_ms(static_cast<uint64_t>(std::max<long long>(elapsed.count(), 0)));
+  if (result.proof) out.set_health(to_string(*result.proof));
   copy_said_.erase(host);
   write(std::move(event));
 }

@@ -39,6 +39,13 @@ std::string in_words(Outcome outcome, bool is_one) {
 
 std::string hosts_counted(size_t count) { return std::to_string(count) + (count == 1 ? " host" : " hosts"); }
 
+// Why it ended so; of a success without a health check, how little speaks for it.
+std::string remark(const HostResult& result) {
+  const std::string reason = clean_line(result.reason);
+  if (!result.proof || result.proof->checks > 0) return reason;
+  return "health: " + to_string(*result.proof) + (reason.empty() ? "" : "; " + reason);
+}
+
 }  // namespace
 
 std::string Palette::mark(const char* code, const std::string& text) const {
@@ -150,7 +157,7 @@ std::string RunMemory::summary(const std::vector<HostResult>& results, int exit_
     std::string line = pad(clean_line(host), name_width) + "  " +
                        palette.by_outcome(results[i].outcome, pad(describe(results[i]), outcome_width)) +
                        "  ";
-    const std::string reason = clean_line(results[i].reason);
+    const std::string reason = remark(results[i]);
     const std::string time = took == elapsed_.end() ? "" : format_duration(took->second);
     out += line + (reason.empty() ? time : pad(time, 6) + "  " + reason) + "\n";
   }

@@ -177,6 +177,23 @@ TEST(TtyReporter, DrawsAtMostTenTimesASecondAndRestoresTheCursor) {
   EXPECT_TRUE(f.err.text().ends_with("\x1b[?25h"));
 }
 
+// Trap 16.
+TEST(Reporters, SayThatASuccessWithoutChecksRestsOnReachabilityOnly) {
+  const HostResult unchecked{.outcome = Outcome::kSucceeded,
+                             .stage = Stage::kEnded,
+                             .proof = HealthProof{0, FailedUnits::kIgnore, true}};
+  Fixture human;
+  PlainReporter plain({human.out, human.err}, human.clock, 0);
+  plain.started({"01J", "./fleet", "", Goal::kSwitch, "alice@laptop", {"web"}, true});
+  plain.finished({unchecked}, 0, Millis(1000));
+  EXPECT_NE(human.out.text().find("reachability only"), std::string::npos) << human.out.text();
+
+  Fixture machine;
+  JsonReporter json(machine.out, machine.clock);
+  json.ended("web", unchecked, Millis(1000));
+  EXPECT_NE(machine.out.text().find("\"health\":\"reachability only\""), std::string::npos);
+}
+
 TEST(JsonReporter, EveryLineIsAnEvent) {
   Fixture f;
   JsonReporter reporter(f.out, f.clock);

@@ -29,6 +29,7 @@ TEST(HealthGate, HoldsForMinHealthy) {
   EXPECT_EQ(gate.verdict(at(1100)), Verdict::kHealthy);
 }
 
+// Trap 17.
 TEST(HealthGate, AFlapStartsItAnew) {
   auto policy = policy_with_check();
   policy.checks[0].failure_threshold = 1;
@@ -88,6 +89,19 @@ TEST(HealthGate, ThresholdsCountInARow) {
   EXPECT_EQ(gate.verdict(at(3)), Verdict::kPending);
   gate.observe_check(0, true, "", at(4));
   EXPECT_EQ(gate.verdict(at(4)), Verdict::kHealthy);
+}
+
+// Trap 16.
+TEST(HealthProof, OfNoChecksIsNotReadAsHealth) {
+  HealthPolicy policy{.failed_units = FailedUnits::kIgnore};
+  EXPECT_EQ(to_string(proof_of(policy, true)), "reachability only");
+  EXPECT_EQ(to_string(proof_of(policy, false)), "nothing was checked");
+  policy = policy_with_check(Severity::kWanted);
+  EXPECT_EQ(to_string(proof_of(policy, true)), "reachability only") << "what is only wanted proves nothing";
+  policy.failed_units = FailedUnits::kNew;
+  EXPECT_EQ(to_string(proof_of(policy, true)), "no new failed units, reachability only");
+  policy.checks[0].severity = Severity::kRequired;
+  EXPECT_EQ(to_string(proof_of(policy, true)), "1 check, no new failed units, reachability");
 }
 
 }  // namespace
