@@ -58,7 +58,7 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   if (const auto* restore = std::get_if<effect::RestoreProfile>(&what))
     return no_value(restore_profile(paths_, spec.profiles.at(restore->profile),
                                     profile_state(record.before, spec.profiles.at(restore->profile)),
-                                    spec.profiles.at(restore->profile).new_path));
+                                    spec.profiles.at(restore->profile).new_path, record.started_unix_ms));
   return Error{ErrorKind::kUnsupported, "not an effect of the system"};
 }
 

@@ -46,6 +46,20 @@ std::string generation_link(const std::string& link, uint64_t number) {
   return link + "-" + std::to_string(number) + "-link";
 }
 
+// A generation that this deployment made and that was not committed is none: whoever goes back later, by
+// flurry, by hand or in the boot menu, would end on it.
+Result<void> forget_generation(const Paths& paths, const ProfileRef& profile, const StorePath& closure,
+                               long long since_unix_ms) {
+  const auto present = read_profile(paths.root, profile.path).generation;
+  std::vector<std::string> argv = {"nix-env", "-p", paths.root + profile.path, "--delete-generations"};
+  const size_t none = argv.size();
+  for (const auto& made : list_generations(paths.root, profile.path))
+    if (made.path == closure.str() && made.number != present && made.created_unix_ms >= since_unix_ms)
+      argv.push_back(std::to_string(made.number));
+  if (argv.size() == none) return {};
+  return run_for(profile, std::move(argv), kNixEnvTimeout);
+}
+
 }  // namespace
 
 // By a program of the host: a static one can't load what the host's name service may need.
@@ -129,16 +143,18 @@ Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const St
 }
 
 Result<void> restore_profile(const Paths& paths, const ProfileRef& profile, const ProfileState& before,
-                             const StorePath& new_path) {
+                             const StorePath& new_path, long long since_unix_ms) {
   const std::string link = paths.root + profile.path;
-  if (read_profile(paths.root, profile.path) == before) return {};
+  if (read_profile(paths.root, profile.path) == before)
+    return forget_generation(paths, profile, new_path, since_unix_ms);
   if (before.generation && before.path) {
     const auto switched =
         run_for(profile, {"nix-env", "-p", link, "--switch-generation", std::to_string(*before.generation)},
                 kNixEnvTimeout);
-    if (switched && read_profile(paths.root, profile.path).path == before.path) return {};
-    // Somebody has deleted old generations meanwhile; the closure is held by our own root.
-    return set_profile(paths, profile, *before.path);
+    // Somebody may have deleted old generations meanwhile; the closure is held by our own root.
+    if (!switched || read_profile(paths.root, profile.path).path != before.path)
+      RETURN_IF_ERROR(set_profile(paths, profile, *before.path));
+    return forget_generation(paths, profile, new_path, since_unix_ms);
   }
   // A link that named its closure without generations, or none at all: as it was, and none of ours.
   if (before.path && profile.user == "root") return replace_link(link, before.path->str());

@@ -47,8 +47,9 @@ Result<ActivationCommand> activation_command(const Paths& paths, const ProfileRe
 // Makes `closure` the newest generation, unless the profile names it already.
 Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const StorePath& closure);
 
-// Makes the profile name what it named before; takes a profile away that did not exist.
+// Makes the profile name what it named before; takes a profile away that did not exist, and generations of
+// `new_path` made since then.
 Result<void> restore_profile(const Paths& paths, const ProfileRef& profile, const ProfileState& before,
-                             const StorePath& new_path);
+                             const StorePath& new_path, long long since_unix_ms);
 
 }  // namespace flurry::agent
