@@ -62,6 +62,7 @@ TEST_F(ExecutorTest, FailedCommitGoesBack) {
   EXPECT_EQ(system_.state().generation, 7u);
 }
 
+// Trap 10.
 TEST_F(ExecutorTest, RefusesASecondDeployment) {
   system_.is_switch_hanging = true;
   Life life(system_, journal_, paths_);

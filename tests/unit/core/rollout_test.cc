@@ -250,6 +250,15 @@ TEST(Rollout, TellsTheStageInWhichTheHostTurnedBackEvenIfItWasCutOffLongBefore) 
   EXPECT_EQ(world.run()[0].stage, Stage::kConfirm);
 }
 
+// Trap 9.
+TEST(Rollout, ConfirmsAgainWhenTheAnswerToAConfirmationWasLost) {
+  World world(1);
+  const AgentView awaiting{.known = true, .revision = 1, .phase = Phase::kAwaitingConfirmation};
+  world.views[0] = {ActionValue(awaiting), Error{ErrorKind::kTimedOut, "no answer"}};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kSucceeded);
+  EXPECT_EQ(std::count(world.log.begin(), world.log.end(), "h1 confirm"), 2);
+}
+
 TEST(Rollout, FollowsABeginWhoseAnswerWasLost) {
   World world(1);
   world.begin_fails[0] = {ErrorKind::kTimedOut, "no answer"};

@@ -79,6 +79,7 @@ TEST(FleetJson, Accepts) {
   for (const auto& json : cases) EXPECT_EQ(message(json), "accepted") << json;
 }
 
+// Trap 20.
 TEST(FleetJson, SaysWhatIsWrongAndWhere) {
   const std::string w = "flurry.hosts.web-01.";
   const std::string s = w + "health.checks.site";
@@ -171,6 +172,7 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
   for (const auto& [json, expected] : cases) EXPECT_EQ(message(json), expected) << json;
 }
 
+// Trap 19.
 TEST(FleetJson, RefusesWhatIsToComeOnlyWhenItMatters) {
   const std::string no = " is not supported yet by this version";
   const std::string h = "flurry.hosts.web-01.";
@@ -181,6 +183,7 @@ TEST(FleetJson, RefusesWhatIsToComeOnlyWhenItMatters) {
       {check(R"("tcp":"a:1","from":"controller")"), h + "health.checks: a check from the controller" + no},
       {rollout(R"("canary":"a")"), "flurry.rollout.canary:" + no},
       {rollout(R"("batches":[1,"100%"])"), "flurry.rollout.batches:" + no},
+      {rollout(R"("maxFailures":1)"), "flurry.rollout.maxFailures:" + no},
       {rollout(R"("onFailure":"rollback")"), "flurry.rollout.onFailure:" + no},
       {rollout(R"("bake":"5m")"), "flurry.rollout.bake:" + no},
       {rollout(R"("skipOffline":true)"), "flurry.rollout.skipOffline:" + no},

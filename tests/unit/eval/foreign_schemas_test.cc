@@ -118,6 +118,7 @@ TEST(Colmena, ReadsTheDeploymentOfEachNode) {
   EXPECT_EQ(host.privilege_escalation_command, std::vector<std::string>{"doas"});
 }
 
+// Trap 18.
 TEST(Colmena, RefusesWhatItCannotDoYetByItsName) {
   EXPECT_EQ(refusal(parse_colmena_json(hive(R"("keys":["tls","db"])"))),
             "colmenaHive.nodes.web.deployment.keys: delivering secrets (tls and 1 more) is not supported yet "
