@@ -52,8 +52,9 @@ Result<void> start_daemon() {
   return start_unit(
       {.name = kDaemonUnit,
        .description = "flurry: agent",
+       // What a killed agent has started (nix-env, systemd-run) must not act after its successor has gone on.
        .properties = {"Type=notify", "NotifyAccess=main", "Restart=on-failure", "RestartSec=200ms",
-                      "StartLimitIntervalSec=0", "KillMode=process", "OOMScoreAdjust=-900"},
+                      "StartLimitIntervalSec=0", "KillMode=mixed", "OOMScoreAdjust=-900"},
        .environment = {std::string("PATH=") + kToolPath},
        .argv = {program, "daemon"}});
 }

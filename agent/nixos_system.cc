@@ -49,7 +49,7 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   if (std::holds_alternative<effect::ArmDeadman>(what)) return no_value(arm_deadman(spec.deployment));
   if (std::holds_alternative<effect::DisarmDeadman>(what)) return no_value(disarm_deadman(spec.deployment));
   if (const auto* run = std::get_if<effect::RunSwitch>(&what))
-    return value(run_switch(*run, spec.profiles.at(run->profile), std::move(stop)));
+    return value(run_switch(*run, spec, std::move(stop)));
   if (std::holds_alternative<effect::StopSwitch>(what)) return no_value(stop_switches(spec));
   if (const auto* check = std::get_if<effect::RunCheck>(&what))
     return EffectValue{run_check(spec.health.checks.at(check->index))};

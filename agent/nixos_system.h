@@ -34,9 +34,9 @@ class NixosSystem : public System {
   // In nixos_units.cc.
   Result<void> arm_deadman(const DeploymentId& id) const;
   Result<void> disarm_deadman(const DeploymentId& id) const;
-  Result<SwitchExit> run_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+  Result<SwitchExit> run_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                                 std::stop_token stop);
-  Result<void> start_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+  Result<void> start_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                             const ActivationCommand& command);
   Result<void> stop_switches(const ActivationSpec& spec);
   std::string output_of(const std::string& unit, int tries) const;

@@ -1,6 +1,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "agent/file_io.h"
@@ -21,18 +22,35 @@ constexpr Millis kStartTimeout{65'000};  // somewhat more than start_unit() take
 constexpr int kJournalTries = 5;
 constexpr int kJournalPauseMs = 100;
 
-// Every unit that a deployment may run a switch in; the names are the core's.
-std::vector<std::string> switch_units(const ActivationSpec& spec) {
+// Every unit that a deployment may run a switch in, by its direction; the names are the core's.
+struct SwitchUnits {
+  std::vector<std::string> forward;
+  std::vector<std::string> back;
+};
+
+SwitchUnits switch_units(const ActivationSpec& spec) {
   const DeploymentId& id = spec.deployment;
-  std::vector<std::string> out = {unit_name("switch", id), unit_name("boot", id), unit_name("unboot", id),
-                                  unit_name("rollback", id) + "-1", unit_name("rollback", id) + "-2"};
+  SwitchUnits out{
+      {unit_name("switch", id), unit_name("boot", id)},
+      {unit_name("unboot", id), unit_name("rollback", id) + "-1", unit_name("rollback", id) + "-2"}};
   for (size_t i = 0; i < spec.profiles.size(); ++i) {
     if (spec.profiles[i].is_system()) continue;
     const std::string number = "-" + std::to_string(i);
-    for (const char* purpose : {"activate", "boot"}) out.push_back(unit_name(purpose, id) + number);
-    for (const char* attempt : {"-1", "-2"}) out.push_back(unit_name("restore", id) + number + attempt);
+    for (const char* purpose : {"activate", "boot"}) out.forward.push_back(unit_name(purpose, id) + number);
+    for (const char* attempt : {"-1", "-2"}) out.back.push_back(unit_name("restore", id) + number + attempt);
   }
   return out;
+}
+
+// One direction at a time, whatever a driver that died has left running: systemd stops what works in the
+// other one first, and waits for its end.
+void exclude_other_direction(TransientUnit& unit, const ActivationSpec& spec) {
+  const SwitchUnits units = switch_units(spec);
+  const bool is_back = std::find(units.back.begin(), units.back.end(), unit.name) != units.back.end();
+  for (const auto& other : is_back ? units.forward : units.back) {
+    unit.properties.push_back("Conflicts=" + other + ".service");
+    unit.properties.push_back("After=" + other + ".service");
+  }
 }
 
 const char* to_string(effect::SwitchAction action) {
@@ -59,7 +77,7 @@ Result<void> NixosSystem::arm_deadman(const DeploymentId& id) const {
       start_unit({.name = name,
                   .description = "flurry: brings the host back if deployment " + id.str() + " gets stuck",
                   .properties = {"Type=exec", "Restart=on-failure", "RestartSec=1", "StartLimitIntervalSec=0",
-                                 "KillMode=process", "OOMScoreAdjust=-900"},
+                                 "KillMode=mixed", "OOMScoreAdjust=-900"},
                   .environment = {std::string("PATH=") + kToolPath},
                   .argv = {program_, "deadman", id.str()}}));
   ASSIGN_OR_RETURN(const bool runs, is_unit_running(name + ".service"));
@@ -73,8 +91,9 @@ Result<void> NixosSystem::disarm_deadman(const DeploymentId& id) const {
   return stop_unit(unit_name("deadman", id) + ".service");
 }
 
-Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                                            std::stop_token stop) {
+  const ProfileSpec& profile = spec.profiles.at(what.profile);
   ActivationCommand command{{what.closure.str() + "/bin/switch-to-configuration", to_string(what.action)},
                             ""};
   if (!profile.is_system()) {
@@ -86,7 +105,7 @@ Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const 
   // A unit's name stands for one command of one deployment: one that runs is the one that is wanted.
   if (!what.attach && !runs_already) {
     ++starting_;
-    const auto started = start_switch(what, profile, command);
+    const auto started = start_switch(what, spec, command);
     --starting_;
     if (!started) return started.error();
   }
@@ -100,7 +119,7 @@ Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const 
   return exit;
 }
 
-Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const ProfileRef& profile,
+Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                                        const ActivationCommand& command) {
   RETURN_IF_ERROR(make_private_dir(paths_.run()));
   RETURN_IF_ERROR(make_private_dir(paths_.status_dir()));
@@ -111,7 +130,8 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Prof
   if (::unlink(status.c_str()) != 0 && errno != ENOENT) return sys::errno_error("remove " + status, errno);
   TransientUnit unit{
       .name = what.unit,
-      .description = "flurry: " + std::string(to_string(what.action)) + " of profile " + profile.name,
+      .description = "flurry: " + std::string(to_string(what.action)) + " of profile " +
+                     spec.profiles.at(what.profile).name,
       // Ready when the wrapper holds its lock. A stop reaches every process of the switch.
       .properties = {"Type=notify", "NotifyAccess=main", "StandardOutput=journal", "StandardError=journal",
                      "KillMode=control-group", "TimeoutStopSec=10", "TimeoutStartSec=50"},
@@ -122,6 +142,7 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Prof
     unit.properties.push_back("WorkingDirectory=-" + command.working_directory);
   if (const char* locale = ::getenv("LOCALE_ARCHIVE"))
     unit.environment.push_back(std::string("LOCALE_ARCHIVE=") + locale);
+  exclude_other_direction(unit, spec);
   return start_unit(unit);
 }
 
@@ -130,7 +151,9 @@ Result<void> NixosSystem::stop_switches(const ActivationSpec& spec) {
   for (const TimePoint until = sys::now() + kStartTimeout; starting_ > 0 && sys::now() < until;)
     ::poll(nullptr, 0, 20);
   std::optional<Error> failure;
-  for (const auto& unit : switch_units(spec)) {
+  SwitchUnits units = switch_units(spec);
+  units.forward.insert(units.forward.end(), units.back.begin(), units.back.end());
+  for (const auto& unit : units.forward) {
     const std::string lock = paths_.status(unit) + ".lock";
     if (::access(lock.c_str(), F_OK) != 0) {
       // Never ran as far as the files tell; ask systemd only where they may not be complete.

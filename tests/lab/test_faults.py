@@ -17,6 +17,13 @@ def flake_of(lab, release, hosts, health=None, **systems):
                         health=health or SLOW_HEALTH, flurry={"defaults": SHORT})
 
 
+def wait_until(holds, otherwise, timeout=20):
+    end = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.2)
+
+
 @pytest.fixture(autouse=True)
 def reachable(pair):
     for host in ("h1", "h2"):
@@ -44,6 +51,16 @@ def test_a_killed_agent_leaves_no_unconfirmed_system(pair):
     assert (code, ended) == (4, {"h1": "rolled-back"}), why
     assert "killed" in why["h1"]
     assert_on(pair, "h1", before)
+
+
+def test_what_a_killed_agent_has_started_dies_with_it(pair):
+    checks = {"slow": {"command": ["sleep", "3210"], "timeout": "300s"}}
+    run = Run(pair, "deploy", flake_of(pair, "orphans", ["h1"], health={**SLOW_HEALTH, "checks": checks}), "--yes")
+    run.wait_stage("h1", "check")
+    wait_until(lambda: pair.enter("h1", "pgrep -fx 'sleep 3210' || true"), "the check never ran")
+    pair.enter("h1", "systemctl kill -s KILL --kill-whom=main flurry-agent.service")
+    assert run.finish()[1] == {"h1": "rolled-back"}
+    assert pair.enter("h1", "pgrep -fx 'sleep 3210' || true") == ""
 
 
 def test_a_frozen_agent_is_replaced_by_the_deadman(pair):
