@@ -5,25 +5,6 @@
 // Which of a host's profiles a deployment changes, and in what order it does so.
 
 namespace flurry {
-namespace {
-
-const ProfileState& state_of(const SystemState& state, const std::string& name) {
-  static const ProfileState kNone;
-  const auto it = state.user_profiles.find(name);
-  return it == state.user_profiles.end() ? kNone : it->second;
-}
-
-}  // namespace
-
-ProfileSpec system_profile(StorePath new_path) {
-  return {{std::string(kSystemProfile), "root", "/nix/var/nix/profiles/system"}, std::move(new_path)};
-}
-
-ProfileState profile_state(const SystemState& state, const ProfileRef& profile) {
-  if (profile.is_system()) return {state.profile, state.generation};
-  return state_of(state, profile.name);
-}
-
 // Decided by what the journal holds, so that every life of the driver decides it alike.
 bool Activation::changes(size_t index) const {
   const ProfileSpec& spec = profile(index);

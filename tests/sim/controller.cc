@@ -62,8 +62,9 @@ void Controller::carry(const HostAction& action) {
                         std::holds_alternative<action::Build>(action.what);
   if (is_local) {
     const auto drv = *StorePath::parse("/nix/store/" + std::string(32, 'd') + "-d.drv");
-    return answer(dice_.between(10, 2000),
-                  ActionValue(HostDerivations{{{system_profile(Host::new_system()), drv, Host::new_system()}}}));
+    return answer(
+        dice_.between(10, 2000),
+        ActionValue(HostDerivations{{{system_profile(Host::new_system()), drv, Host::new_system()}}}));
   }
   const Error lost{ErrorKind::kUnreachable, "lost"};
   if (dice_.chance(kLoss)) return answer(dice_.between(500, 12'000), lost);
