@@ -10,6 +10,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Lab  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "trap(number, ...): the traps of tests/lint/traps that this test holds")
+
+
 @pytest.fixture(scope="module")
 def fleet():
     """Eight hosts, the last two with a newer Nix."""

@@ -55,6 +55,17 @@ class Run:
     def wait_stage(self, host, stage, timeout=60):
         return self.wait_for(lambda e: e.get("host_stage") == {"host": host, "stage": stage}, timeout)
 
+    def wait_stage_of_all(self, hosts, stage, timeout=60):
+        left = set(hosts)
+
+        def is_last(event):
+            seen = event.get("host_stage", {})
+            if seen.get("stage") == stage:
+                left.discard(seen["host"])
+            return not left
+
+        self.wait_for(is_last, timeout)
+
     def kill(self):
         self.process.kill()
         self.process.wait(timeout=10)
