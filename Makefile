@@ -57,6 +57,7 @@ format: deps
 style: deps
 	clang-format-14 --dry-run --Werror $(SOURCES)
 	tests/lint/arrows
+	tests/lint/traps
 
 # Takes minutes, so `make test` leaves clang-tidy out.
 lint: build style

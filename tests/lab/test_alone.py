@@ -54,6 +54,7 @@ def test_a_failing_build_is_its_hosts_own_and_names_the_derivation(odd):
     assert "nix log" in why["h6"], why["h6"]
 
 
+@pytest.mark.trap(23)
 def test_a_host_with_nothing_to_go_back_to_needs_a_word(odd):
     odd.enter("h6", "rm -f /run/current-system /nix/var/nix/profiles/system /nix/var/nix/profiles/system-*-link")
     flake = deploy_flake(odd.dir, {"h6": {"release": "first"}}, health=FAST, name="first")

@@ -41,6 +41,7 @@ def test_the_same_release_again_is_unchanged_and_touches_nothing(fleet, good):
             for host in HOSTS} == units
 
 
+@pytest.mark.trap(6, "p6")
 def test_a_host_whose_health_check_fails_goes_back_alone(fleet, good):
     flake = flake_of(fleet, "sick-h3", h3={"web": {"status": 500}})
     code, ended, why = deploy(fleet, flake)
@@ -67,7 +68,7 @@ def test_a_host_that_a_release_cuts_off_comes_back_by_itself(fleet, good):
     ("activationFails", "rolled-back", "exited with 2"),
     ("unitFails", "rolled-back", "broken.service"),
     ("checkFails", "failed-unchanged", "before it switched anything"),
-    ("initInterfaceChanges", "failed-unchanged", "reboot"),
+    pytest.param("initInterfaceChanges", "failed-unchanged", "reboot", marks=pytest.mark.trap(7)),
 ])
 def test_a_switch_that_fails_ends_in_a_true_outcome(fleet, good, fault, outcome, said):
     before = fleet.host_state("h1")["current_system"]
@@ -87,6 +88,7 @@ def test_a_switch_that_hangs_is_ended_at_its_deadline_and_undone(fleet, good):
     assert_on(fleet, "h1", before)
 
 
+@pytest.mark.trap(1)
 def test_a_unit_that_had_failed_before_is_not_held_against_a_release(fleet, good):
     fleet.enter("h4", "systemd-run --unit=old-trouble false; sleep 0.5; systemctl is-failed old-trouble")
     code, ended, why = deploy(fleet, flake_of(fleet, "with-old-trouble", hosts=["h4"]))

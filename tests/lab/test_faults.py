@@ -78,6 +78,7 @@ def test_a_frozen_agent_is_replaced_by_the_deadman(pair):
     assert_on(pair, "h1", before)
 
 
+@pytest.mark.trap("p7")
 @pytest.mark.parametrize("strike", ["reboot", "power_cut"])
 def test_a_host_that_restarts_before_the_confirmation_boots_the_old_system(pair, strike):
     before = pair.host_state("h2")["current_system"]
@@ -121,6 +122,7 @@ def test_a_link_that_is_cut_for_a_moment_changes_nothing(pair):
     assert (code, ended) == (0, {"h1": "succeeded"}), why
 
 
+@pytest.mark.trap(13)
 def test_a_host_that_stays_away_is_unknown_and_goes_back_by_itself(pair):
     before = pair.host_state("h1")["current_system"]
     flake = deploy_flake(pair.dir, {"h1": {"release": "gone"}}, health={"minHealthy": "2s", "deadline": "5s"},
@@ -136,6 +138,7 @@ def test_a_host_that_stays_away_is_unknown_and_goes_back_by_itself(pair):
     assert status(pair, flake, "h1")["last"]["outcome"] == "rolled-back"
 
 
+@pytest.mark.trap(10, "p8")
 def test_a_second_controller_is_refused_while_the_first_holds_the_host(pair):
     flake = flake_of(pair, "first", ["h1"])
     run = Run(pair, "deploy", flake, "--yes")
@@ -169,6 +172,7 @@ def test_the_second_ctrl_c_detaches_and_the_host_goes_back(pair):
     assert_on(pair, "h1", before)
 
 
+@pytest.mark.trap(12)
 def test_a_boot_loader_that_fails_is_a_rollback_of_all(pair):
     before = pair.host_state("h1")
     pair.enter("h1", "mkdir -p /boot/minios; touch /boot/minios/fail")
