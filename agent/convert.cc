@@ -61,6 +61,7 @@ void to_proto(const Observation& in, v1::Observation& out) {
 
 void to_proto(const HostFacts& in, v1::InspectReply& out) {
   wire::to_proto(in.state, *out.mutable_state());
+  if (in.wrapped) out.set_wrapped(in.wrapped->str());
   out.set_system(in.system);
   out.set_unix_ms(in.unix_ms);
   out.set_store_free_bytes(in.store_free_bytes);

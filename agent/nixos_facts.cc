@@ -54,6 +54,18 @@ std::optional<StorePath> store_path_of_link(const std::string& link) {
   return *std::move(path);
 }
 
+std::optional<StorePath> wrapped_system(const std::string& root, const StorePath& closure) {
+  std::error_code error;
+  const fs::path program = fs::canonical(root + closure.str() + "/bin/switch-to-configuration", error);
+  if (error) return std::nullopt;
+  const fs::path directory = program.parent_path().parent_path();
+  const auto inner =
+      StorePath::parse(directory.string().substr(std::min(root.size(), directory.string().size())));
+  // A link into some package of tools is no wrapper: a system has its version in it.
+  if (!inner || *inner == closure || !fs::exists(directory / "nixos-version", error)) return std::nullopt;
+  return *inner;
+}
+
 ProfileState read_profile(const std::string& root, const std::string& profile_path) {
   const auto target = link_target(root + profile_path);
   if (!target) return {};

@@ -73,7 +73,7 @@ Result<ActivationSpec> NixosSystem::admit(ActivationSpec spec) {
   return spec;
 }
 
-Result<void> NixosSystem::admit_system(const ProfileSpec& profile) const {
+Result<void> NixosSystem::admit_system(ProfileSpec& profile) const {
   const std::string path = paths_.root + profile.new_path.str();
   const std::string& name = profile.new_path.str();
   if (::access((path + "/bin/switch-to-configuration").c_str(), X_OK) != 0)
@@ -86,6 +86,7 @@ Result<void> NixosSystem::admit_system(const ProfileSpec& profile) const {
   if (system && *system != host_system() && *system != host_system() + "\n")
     return Error{ErrorKind::kInvalidInput,
                  name + " is built for another kind of machine than this " + host_system()};
+  profile.wrapped = wrapped_system(paths_.root, profile.new_path);
   return {};
 }
 
@@ -112,6 +113,7 @@ Result<HostFacts> NixosSystem::inspect(const std::vector<ProfileRef>& user_profi
   if (::statvfs((paths_.root + "/nix/store").c_str(), &store) == 0)
     out.store_free_bytes = static_cast<uint64_t>(store.f_bavail) * store.f_frsize;
   if (with_generations) out.generations = list_generations(paths_.root, kSystemProfileLink);
+  if (out.state.profile) out.wrapped = wrapped_system(paths_.root, *out.state.profile);
   const std::string booted_link = paths_.root + "/run/booted-system";
   if (const auto booted = store_path_of_link(booted_link)) out.booted = booted->str();
   out.reboot_needed = !out.booted.empty() && out.state.profile &&

@@ -24,7 +24,7 @@ class NixosSystem : public System {
 
  private:
   // In nixos_system.cc.
-  Result<void> admit_system(const ProfileSpec& profile) const;
+  Result<void> admit_system(ProfileSpec& profile) const;
   Result<void> admit_user_profile(ProfileSpec& profile) const;
   template <typename Profiles>
   Result<SystemState> read_state(const Profiles& profiles) const;
@@ -54,6 +54,9 @@ std::optional<StorePath> store_path_of_link(const std::string& link);
 
 // Number and path of a profile's present generation; nothing where there is no such profile.
 ProfileState read_profile(const std::string& root, const std::string& profile_path);
+
+// The system that a closure is a wrapper around; nothing where it is one itself.
+std::optional<StorePath> wrapped_system(const std::string& root, const StorePath& closure);
 
 // Units in the failed state, and those that wait to be started again after a failure; but those of users'
 // logins, which any of them can make fail.

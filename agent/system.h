@@ -18,7 +18,8 @@ struct Generation {
 // What a host says of itself, for preflight and `flurry status`.
 struct HostFacts {
   SystemState state;
-  std::string system;  // "x86_64-linux"
+  std::optional<StorePath> wrapped;  // the system in what the system profile names, where that is a wrapper
+  std::string system;                // "x86_64-linux"
   long long unix_ms = 0;
   uint64_t store_free_bytes = 0;
   std::vector<Generation> generations;  // of the system, oldest first

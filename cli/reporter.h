@@ -49,6 +49,7 @@ struct StatusReport {
   std::string host;
   std::string error;  // why it could not be asked; empty: the rest is set
   SystemState state;
+  std::optional<StorePath> wrapped;  // the system in what the profile names, where that is a wrapper
   std::string booted;
   std::string desired;  // system that the flake says; empty: not evaluated, or it says none
   std::map<std::string, std::string> desired_profiles;  // of users, by name

@@ -9,7 +9,7 @@ namespace flurry {
 bool Activation::changes(size_t index) const {
   const ProfileSpec& spec = profile(index);
   const bool is_set = profile_state(record_.before, spec).path == spec.new_path;
-  const bool runs = record_.before.running == spec.new_path;
+  const bool runs = record_.before.running == spec.runs_as();
   switch (record_.spec.goal) {
     case Goal::kDryActivate:
       return true;
@@ -41,7 +41,7 @@ bool Activation::changes_system() const {
 
 // Also where the system is not this deployment's to change.
 bool Activation::runs_new_system(const SystemState& state) const {
-  return !changes_system() || state.running == profile(*system_index()).new_path;
+  return !changes_system() || state.running == profile(*system_index()).runs_as();
 }
 
 std::string Activation::what_a_test_leaves_alone() const {

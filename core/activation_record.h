@@ -55,6 +55,12 @@ struct SystemState {
 struct ProfileSpec : ProfileRef {
   StorePath new_path;
   bool has_activation = true;  // false: nothing runs, the link is all; the host finds out
+  // The system in it, where new_path is a wrapper around one (deploy-rs's activate.nixos); the host finds
+  // out.
+  std::optional<StorePath> wrapped = {};
+
+  // What /run/current-system names once this system runs.
+  const StorePath& runs_as() const { return wrapped ? *wrapped : new_path; }
 };
 
 ProfileSpec system_profile(StorePath new_path);

@@ -201,7 +201,8 @@ void HostDeployment::settle_unchanged() {
 }
 
 bool HostDeployment::is_committed(const ProfileDerivation& built) const {
-  const bool runs = !built.profile.is_system() || facts_->state.running == built.out;
+  const bool runs = !built.profile.is_system() || facts_->state.running == built.out ||
+                    (facts_->wrapped && facts_->state.running == facts_->wrapped);
   return runs && profile_state(facts_->state, built.profile).path == built.out;
 }
 

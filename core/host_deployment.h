@@ -38,6 +38,7 @@ std::string_view to_string(Stage stage);
 // What a host's agent says of it.
 struct HostFacts {
   SystemState state;
+  std::optional<StorePath> wrapped;    // the system in what the system profile names, where that is a wrapper
   std::string system;                  // "x86_64-linux"
   long long clock_skew_ms = 0;         // its wall clock minus ours
   std::optional<std::string> held_by;  // "01J… of alice@laptop (checking)"; none: free

@@ -72,7 +72,7 @@ std::string_view drift_of(const StatusReport& report) {
   if (report.desired.empty() && !report.desired_profiles.empty()) return "in-sync";
   if (report.desired.empty() || !report.state.running) return "unknown";
   // A system that runs and would not survive a reboot is not what the flake says either.
-  const bool runs = report.state.running->str() == report.desired;
+  const bool runs = report.state.running->str() == report.desired || report.state.running == report.wrapped;
   const bool stays = report.state.profile && report.state.profile->str() == report.desired;
   return runs && stays ? "in-sync" : "drifted";
 }

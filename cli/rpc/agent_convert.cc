@@ -51,6 +51,10 @@ Result<Inspection> to_inspection(const v1::InspectReply& reply, long long now_un
   Inspection out;
   ASSIGN_OR_RETURN(out.facts.state, wire::from_proto(reply.state()));
   out.facts.system = reply.system();
+  if (!reply.wrapped().empty()) {
+    ASSIGN_OR_RETURN(auto wrapped, StorePath::parse(reply.wrapped()));
+    out.facts.wrapped = std::move(wrapped);
+  }
   if (reply.unix_ms() < 0 || reply.unix_ms() > kUnixMsMax)
     return Error{ErrorKind::kInvalidInput, "the host's clock shows no time that there is"};
   out.facts.clock_skew_ms = reply.unix_ms() - now_unix_ms;

@@ -24,6 +24,7 @@ StatusReport ask(const HostConfig& host, Result<std::unique_ptr<HostSession>> se
     return report;
   }
   report.state = inspection->facts.state;
+  report.wrapped = inspection->facts.wrapped;
   report.booted = inspection->booted;
   report.reboot_needed = inspection->reboot_needed;
   report.system_running = inspection->system_running;

@@ -100,6 +100,7 @@ Result<std::vector<ProfileSpec>> profiles_from(const v1::ActivationSpec& in) {
     auto new_path = StorePath::parse(profile.new_path());
     if (!new_path) return new_path.error().with_context("profiles: new_path");
     out.push_back({std::move(ref), *std::move(new_path), !profile.is_passive()});
+    ASSIGN_OR_RETURN(out.back().wrapped, parse_optional_path("profiles: wrapped", profile.wrapped()));
   }
   return out;
 }
@@ -207,6 +208,7 @@ void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
     to_proto(profile, *to.mutable_ref());
     to.set_new_path(profile.new_path.str());
     to.set_is_passive(!profile.has_activation);
+    if (profile.wrapped) to.set_wrapped(profile.wrapped->str());
   }
   if (in.expected_running) out.set_expected_running(in.expected_running->str());
   out.set_goal(std::string(to_string(in.goal)));

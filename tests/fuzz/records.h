@@ -35,7 +35,7 @@ inline ActivationRecord cleaned(ActivationRecord record) {
 
 inline bool is_same(const ProfileSpec& a, const ProfileSpec& b) {
   return a.name == b.name && a.user == b.user && a.path == b.path && a.new_path == b.new_path &&
-         a.has_activation == b.has_activation;
+         a.has_activation == b.has_activation && a.wrapped == b.wrapped;
 }
 
 inline bool is_same(const ActivationSpec& a, const ActivationSpec& b) {

@@ -184,6 +184,7 @@ TEST(Convert, RoundTripsARecord) {
   record.spec.health.checks.push_back(http);
   record.spec.profiles.push_back({{"home", "alice", "/home/alice/profile"}, kNew, false});
   record.before.user_profiles["home"] = {kOld, 3};
+  record.spec.profiles[0].wrapped = kOld;
   record.at = 1;
   record.back_from = Phase::kAwaitingConfirmation;
   const auto read = decode_record(encode_record(record));
@@ -194,6 +195,7 @@ TEST(Convert, RoundTripsARecord) {
   EXPECT_EQ(read->deadline, record.deadline);
   EXPECT_EQ(read->spec.goal, record.spec.goal);
   ASSERT_EQ(read->spec.profiles.size(), 2u);
+  EXPECT_EQ(read->spec.profiles[0].wrapped, kOld);
   EXPECT_EQ(read->spec.profiles[1].user, "alice");
   EXPECT_EQ(read->spec.profiles[1].new_path, kNew);
   EXPECT_FALSE(read->spec.profiles[1].has_activation);

@@ -26,6 +26,7 @@ struct Host {
   std::string fails;  // the call of this name
   std::string hangs;  // a RunSwitch of this name
   bool is_healthy = true;
+  std::optional<StorePath> runs_instead;  // of sys-new
   std::optional<ActivationRecord> journal;
   std::function<bool(const ActivationRecord&)> crash = [](const auto&) { return false; };
   bool is_crashed = false;
@@ -42,7 +43,9 @@ struct Host {
     calls.push_back(call);
     if (call == hangs) return std::nullopt;
     if (call == fails) return SwitchExit{3, "no"};
-    if (what.action == effect::SwitchAction::kTest) state.running = what.closure;
+    const bool is_new = what.closure == path("sys-new");
+    if (what.action == effect::SwitchAction::kTest)
+      state.running = is_new && runs_instead ? *runs_instead : what.closure;
     const bool is_system = spec.profiles.at(what.profile).is_system();
     EXPECT_TRUE(is_system || what.action != effect::SwitchAction::kTest);
     EXPECT_TRUE(!is_system || what.action != effect::SwitchAction::kActivate);
@@ -291,6 +294,20 @@ TEST(UserProfiles, ARebootInTheMiddleTakesThemBackToo) {
     EXPECT_TRUE(host.is_as_before()) << to_string(phase);
     EXPECT_EQ(host.all_calls().find("test"), std::string::npos) << "the boot has brought the system back";
   }
+}
+
+// deploy-rs's activate.nixos: what is deployed has the system in it, and that is what runs.
+TEST(WrappedSystem, IsCommittedWhenTheSystemInItRuns) {
+  Host host;
+  auto spec = spec_of();
+  spec.profiles.erase(spec.profiles.begin() + 1, spec.profiles.end());
+  spec.profiles[0].wrapped = path("sys-inner");
+  host.runs_instead = path("sys-inner");
+  auto record = host.drive(Activation::begin(spec, 1));
+  EXPECT_EQ(record.outcome, Outcome::kSucceeded) << record.reason;
+  EXPECT_EQ(host.state.profile, path("sys-new"));
+  record = host.drive(Activation::begin(spec, 1));
+  EXPECT_EQ(record.outcome, Outcome::kUnchanged);
 }
 
 TEST(UserProfiles, OfAHostWithoutANixosSystemStandAlone) {
