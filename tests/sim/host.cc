@@ -11,15 +11,6 @@ StorePath path_of(char c) { return *StorePath::parse("/nix/store/" + std::string
 
 }  // namespace
 
-bool Timeline::turn() {
-  if (events_.empty()) return false;
-  const Event event = events_.top();
-  events_.pop();
-  now_ = event.when;
-  event.what();
-  return true;
-}
-
 Host::Host(Timeline& timeline, Dice& dice, std::string name, Release release)
     : timeline_(timeline), dice_(dice), name_(std::move(name)), release_(release) {}
 
@@ -59,7 +50,13 @@ void Host::confirm(const std::string& nonce) {
 
 void Host::drive(std::vector<ActivationInput> inputs) {
   const uint64_t life = life_;
+  const Phase was = activation_->record().phase;
   for (const auto& effect : activation_->step(timeline_.now(), std::move(inputs))) start(effect);
+  const ActivationRecord& record = activation_->record();
+  if (record.phase != was)
+    timeline_.tell(name_, std::string(to_string(record.phase)) +
+                              (record.outcome ? ", " + std::string(to_string(*record.outcome)) : "") + " " +
+                              record.reason);
   if (activation_->is_finished()) published_ = activation_->record();
   if (const auto wake = activation_->next_wakeup())
     timeline_.at(std::max(*wake, timeline_.now() + Millis(1)), [this, life] {
@@ -173,6 +170,7 @@ void Host::watch_deadline() {
 
 void Host::kill_agent() {
   if (!agent_runs_) return;
+  timeline_.tell(name_, "the agent is killed");
   agent_runs_ = false;
   activation_.reset();
   waiting_.clear();
@@ -187,6 +185,7 @@ void Host::kill_agent() {
 
 void Host::power_cut(Millis off) {
   if (!is_on_) return;
+  timeline_.tell(name_, "the power is cut");
   is_on_ = false;
   agent_runs_ = false;
   ++life_;

@@ -6,6 +6,7 @@
 
 // The production state machines of controller and agent under seeded faults. A failing seed is replayed by
 //   SIM_SEED=N build/bin/sim_test
+// and told on stderr with SIM_TRACE=1.
 
 namespace flurry::sim {
 namespace {
@@ -71,6 +72,7 @@ void run_story(uint64_t seed, size_t host_count, Millis& longest_overdue) {
   SCOPED_TRACE("replay: SIM_SEED=" + std::to_string(seed) + " SIM_HOSTS=" + std::to_string(host_count) +
                " build/bin/sim_test");
   Story story(seed, host_count);
+  story.timeline.trace_to_stderr(std::getenv("SIM_TRACE") != nullptr);
   Controller controller(story.timeline, story.dice, story.hosts, story.parallel);
   story.plan_faults(controller);
   controller.start();
