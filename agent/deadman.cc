@@ -71,7 +71,10 @@ void run_deadman(const DeploymentId& id, System& system, Journal& journal, const
     if ((*entry)->sequence != last_sequence) last_progress = now;
     last_sequence = (*entry)->sequence;
     const bool is_same_boot = record.before.boot_id == options.boot_id;
-    if (is_same_boot && now < record.deadline + options.grace) continue;
+    const bool is_due = !is_same_boot || now >= record.deadline + options.grace;
+    // The deadline of a rollback has room for switches that hang. Where nobody drives it, that is lost time.
+    const bool is_left = record.phase == Phase::kRollingBack && now - last_progress >= options.grace;
+    if (!is_due && !(is_left && is_free(paths))) continue;
 
     if (!is_free(paths)) {
       // The last write was at the phase's begin; what the deadline makes the agent do comes after it.

@@ -44,6 +44,21 @@ TEST_F(ExecutorTest, DeadmanTakesOverFromAnAgentThatFreezesAfterItWasFaster) {
   EXPECT_EQ((*journal_.find(record.spec.deployment))->record.outcome, Outcome::kRolledBack);
 }
 
+// The deadline of a rollback has room for switches that hang; a host that nobody drives needs none of it.
+TEST_F(ExecutorTest, DeadmanDoesNotWaitForTheDeadlineOfARollbackThatNobodyDrives) {
+  ActivationRecord record{.spec = test_spec()};
+  record.before = system_.state();
+  record.phase = Phase::kRollingBack;
+  record.back_from = Phase::kChecking;
+  record.deadline = sys::now() + Millis(30'000);
+  system_.set_running(kNew, false);
+  ASSERT_TRUE(journal_.write(record));
+  run_deadman(record.spec.deployment, system_, journal_, paths_,
+              {.boot_id = kBootId, .poll = Millis(20), .grace = Millis(60), .stalled_for = Millis(60)});
+  EXPECT_LT(sys::now(), record.deadline);
+  EXPECT_EQ((*journal_.find(record.spec.deployment))->record.outcome, Outcome::kRolledBack);
+}
+
 // The outcome was verified; a disk that has no room for it is no reason to activate anything again.
 TEST_F(ExecutorTest, AnOutcomeThatTheJournalRefusedIsWrittenLaterAndNothingIsDoneTwice) {
   system_.is_check_passing = false;
