@@ -173,10 +173,12 @@ void Activation::on_value(const EffectValue& value) {
       return profile(at_).is_system() ? restore_boot() : reactivate_user_profile();
     case Step::kRestoreBoot:
       return on_boot_restored(exit ? *exit : no_exit);
+    case Step::kStopRestoreBoot:
+      return reactivate();
     case Step::kReactivate:
       return on_reactivated(exit ? *exit : no_exit);
     case Step::kStopReactivate:
-      return on_reactivated(no_exit);
+      return restore_next();
     case Step::kVerify:
       return on_verify(state ? *state : none);
     case Step::kWriteEnded:
@@ -242,6 +244,7 @@ void Activation::on_error(const Error& error) {
     case Step::kStopForRollback:
     case Step::kRestoreProfile:
     case Step::kRestoreBoot:
+    case Step::kStopRestoreBoot:
     case Step::kReactivate:
     case Step::kStopReactivate:
     case Step::kVerify:
@@ -384,9 +387,10 @@ void Activation::on_time() {
     case Step::kInstallBoot:
       return begin_rollback("installing the boot default did not end in time");
     case Step::kReactivate:
+      note_reactivated({});
       return enter(Step::kStopReactivate, effect::StopSwitch{});
     case Step::kRestoreBoot:
-      return reactivate();
+      return enter(Step::kStopRestoreBoot, effect::StopSwitch{});
     case Step::kWriteEnded:
       if (waiting_for_ == 0) return enter(Step::kWriteEnded, effect::WriteJournal{record_});
       return on_overdue();

@@ -147,6 +147,7 @@ class Activation {
     kStopForRollback,
     kRestoreProfile,
     kRestoreBoot,
+    kStopRestoreBoot,
     kReactivate,
     kStopReactivate,
     kVerify,
@@ -213,6 +214,7 @@ class Activation {
   void reactivate();
   void reactivate_user_profile();
   void on_reactivated(const SwitchExit& exit);
+  void note_reactivated(const SwitchExit& exit);
   void on_rollback_error(const Error& error);
   void on_verify(const SystemState& state);
   std::string what_is_wrong(const SystemState& state) const;

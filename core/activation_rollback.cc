@@ -130,13 +130,17 @@ void Activation::on_boot_restored(const SwitchExit& exit) {
 
 // A system's exit code is a hint only; what runs afterwards is the proof. A user profile has no other proof.
 void Activation::on_reactivated(const SwitchExit& exit) {
+  note_reactivated(exit);
+  restore_next();
+}
+
+void Activation::note_reactivated(const SwitchExit& exit) {
   const std::string how = exit.exit_code ? " exited with " + std::to_string(*exit.exit_code)
                                          : " was killed or did not end in time";
   if (profile(at_).is_system())
     complaint_ = "switch-to-configuration" + how;
   else if (exit.exit_code != 0)
     not_undone_ = about(at_) + "the activation of its recorded generation" + how;
-  restore_next();
 }
 
 void Activation::on_rollback_error(const Error& error) {
@@ -149,9 +153,18 @@ void Activation::on_rollback_error(const Error& error) {
     case Step::kRestoreProfile:
       complaint_ = error.message;  // it may have happened all the same
       return profile(at_).is_system() ? restore_boot() : reactivate_user_profile();
+    // A switch that can't be waited for may run all the same: it would lock out the next one, or go on
+    // behind the outcome's back.
     case Step::kRestoreBoot:
       complaint_ = error.message;
+      return enter(Step::kStopRestoreBoot, effect::StopSwitch{});
+    case Step::kStopRestoreBoot:
+      complaint_ = error.message;
       return reactivate();
+    case Step::kReactivate:
+      complaint_ = error.message;
+      if (!profile(at_).is_system()) not_undone_ = about(at_) + error.message;
+      return enter(Step::kStopReactivate, effect::StopSwitch{});
     case Step::kVerify:
       complaint_ = error.message;
       break;

@@ -29,7 +29,9 @@ struct World {
   int profile_failures = 0;  // of the next tries
   bool applies_all_the_same = false;
   int boot_failures = 0;
-  std::optional<StorePath> boot_default;  // as the last install left it
+  std::optional<StorePath> boot_default;                    // as the last install left it
+  std::optional<effect::SwitchAction> lost = std::nullopt;  // starts, and can't be waited for
+  bool may_run = false;                                     // what was lost
 
   Result<EffectValue> perform(const effect::Any& what) {
     if (std::holds_alternative<effect::ReadState>(what))
@@ -39,7 +41,13 @@ struct World {
       if (!fails || applies_all_the_same) profile = recorded_profile;
       if (fails) return Error{ErrorKind::kFailed, "no space"};
     }
+    if (std::holds_alternative<effect::StopSwitch>(what)) may_run = false;
     if (const auto* run = std::get_if<effect::RunSwitch>(&what)) {
+      EXPECT_FALSE(may_run) << run->unit << " is locked out";
+      if (run->action == lost) {
+        may_run = true;
+        return Error{ErrorKind::kFailed, "the status can't be read"};
+      }
       if (run->action != effect::SwitchAction::kBoot) return EffectValue(SwitchExit{0, ""});
       if (boot_failures-- > 0) return EffectValue(SwitchExit{1, ""});
       boot_default = run->closure;
@@ -79,6 +87,18 @@ TEST(Rollback, TriesAgainWhenTheBootDefaultCouldNotBeRestored) {
   World world{.boot_failures = 1};
   EXPECT_EQ(world.finish(), Outcome::kRolledBack);
   EXPECT_EQ(world.boot_default, kOld);
+}
+
+TEST(Rollback, StopsASwitchThatCouldNotBeWaitedForBeforeItTellsHowItEnded) {
+  World world{.lost = effect::SwitchAction::kTest};
+  EXPECT_EQ(world.finish(), Outcome::kRolledBack);
+  EXPECT_FALSE(world.may_run);
+}
+
+TEST(Rollback, StopsABootInstallationThatCouldNotBeWaitedForBeforeItSwitchesBack) {
+  World world{.lost = effect::SwitchAction::kBoot};
+  EXPECT_EQ(world.finish(), Outcome::kRollbackFailed);
+  EXPECT_FALSE(world.may_run);
 }
 
 TEST(Rollback, IsNeverCalledOneWhileTheBootDefaultMayBeTheNewSystem) {
