@@ -63,7 +63,10 @@ Result<std::vector<Observation>> Executor::history(size_t count) {
 
 void Executor::take(Begin request) {
   last_call_ = sys::now();
-  request.reply.set_value(admit(request.spec));
+  const auto admitted = admit(request.spec);
+  // Its controller gives it up: should the call come in once more, it finds nobody who would confirm.
+  if (!admitted) remember_unknown(request.spec.deployment);
+  request.reply.set_value(admitted);
 }
 
 // Starts it, or says why not. A repeated call of the same deployment is answered as the first was.

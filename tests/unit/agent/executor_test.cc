@@ -188,6 +188,17 @@ TEST_F(ExecutorTest, ACrashEndsAsTheCoreSays) {
   }
 }
 
+// Its controller has told that it failed: nobody would confirm.
+TEST_F(ExecutorTest, RefusesABeginThatItHasRefusedBefore) {
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  std::optional<FileLock> lock = *FileLock::try_take(paths_.executor_lock());
+  ASSERT_TRUE(lock);
+  Life life(system_, journal_, paths_);
+  EXPECT_FALSE(life.executor.begin(test_spec()));
+  lock.reset();
+  EXPECT_FALSE(life.executor.begin(test_spec()));
+}
+
 TEST_F(ExecutorTest, FollowsWhileAnotherProcessHoldsTheHost) {
   ActivationRecord record{.spec = test_spec()};
   record.before = system_.state();
