@@ -65,7 +65,8 @@ void Invariants::on_switch(Ledger& ledger, const effect::RunSwitch& what, const 
   story.is_touched = true;
   const auto* file = ledger.host->machine.disk.find(spec.deployment);
   if (!file) return fail(ledger, "a switch begins that no journal knows");
-  if (file->record.phase < Phase::kSwitching)
+  const bool is_forward = what.closure == spec.profiles.at(what.profile).new_path;
+  if (is_forward && file->record.phase < Phase::kSwitching)
     fail(ledger, "a switch begins before its phase is in the journal");
   if (story.durable) fail(ledger, "a switch begins after the deployment's end");
   const auto* unfinished = ledger.host->machine.disk.latest_unfinished();
@@ -143,7 +144,8 @@ void Invariants::expect_true(const Ledger& ledger, const Story& story, const Act
                          name_of(story.before->boot_default) + ", " + name_of(story.before->profile));
       return;
     case Outcome::kRollbackFailed:
-      if (is_as_before && !host.was_hurt() && record.spec.auto_rollback && record.spec.profiles.size() == 1)
+      if (is_as_before && story.before->running && !host.was_hurt() && record.spec.auto_rollback &&
+          record.spec.profiles.size() == 1)
         fail(ledger, "rollback-failed is told of a host that is back and was never hurt: " + record.reason);
       return;
     default:
@@ -185,7 +187,8 @@ void Invariants::reported(size_t host, const DeploymentId& id, const HostResult&
     if (story.is_touched) fail(ledger, "skipped is told of a host that was switched");
     return;
   }
-  const auto known = story.durable ? story.durable : story.told;
+  // What left no journal, as a dry run doesn't, may be forgotten.
+  const auto known = story.durable ? story.durable : story.before ? story.told : std::nullopt;
   if (known && *known != result.outcome)
     fail(ledger, "the controller tells " + std::string(to_string(result.outcome)) + ", the host " +
                      std::string(to_string(*known)));

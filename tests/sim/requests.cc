@@ -16,7 +16,9 @@ Error refused(const std::string& message) { return {ErrorKind::kRefused, message
 void Process::begin(const ActivationSpec& spec, std::function<void(Result<void>)> reply) {
   post([this, spec, reply] {
     if (is_leaving_) return reply(Error{ErrorKind::kUnreachable, "the agent is stopping"});
-    reply(admit(spec));
+    const auto admitted = admit(spec);
+    if (!admitted) given_up_.insert(spec.deployment);
+    reply(admitted);
     turn();
   });
 }
