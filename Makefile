@@ -15,7 +15,7 @@ FUZZ_PACKAGES := clang-14 libclang-rt-14-dev
 
 JOBS ?= $(shell nproc)
 
-.PHONY: deps build demo test unit model fuzz lab-test bench format style lint clean
+.PHONY: deps build demo test soak unit model fuzz lab-test bench format style lint clean
 
 # Marked by the list of packages, so that it costs nothing the second time.
 DEPS_MARK := /var/lib/flurry-deps/$(shell echo '$(PACKAGES) $(LINT_PACKAGES) $(MODEL_PACKAGES) $(FUZZ_PACKAGES)' | md5sum | cut -c1-16)
@@ -33,6 +33,13 @@ demo: build
 	tests/lab/demo
 
 test: unit style model fuzz lab-test
+
+# The long versions of the model, the simulator and the fuzz targets; SECONDS_EACH of the last two.
+SECONDS_EACH ?= 60
+soak: build
+	tests/model/run --long
+	SIM_SECONDS=$(SECONDS_EACH) build/bin/sim_test
+	tests/fuzz/run --seconds $(SECONDS_EACH)
 
 unit: build
 	ctest --preset release -j $(JOBS)

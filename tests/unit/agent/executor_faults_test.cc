@@ -92,7 +92,7 @@ TEST_F(ExecutorTest, ADamagedJournalHoldsTheHostUntilTheBootDefaultRunsAndIsKept
   EXPECT_EQ(life.executor.overview()->notes.size(), 1u);
 
   system_.set_running(kOld, true);
-  const auto begun = life.executor.begin(test_spec(2));
+  const auto begun = life.executor.begin(test_spec(3));
   EXPECT_TRUE(begun) << begun.error().message;
   const auto notes = life.executor.overview()->notes;
   ASSERT_EQ(notes.size(), 1u) << "its story is not forgotten";
