@@ -90,7 +90,11 @@ void Activation::restore_next() {
 
 void Activation::restore_boot() {
   const auto& old_default = record_.before.profile ? record_.before.profile : record_.before.running;
-  if (!old_default) return reactivate();
+  if (!old_default) {
+    is_boot_restored_ = false;  // an earlier life may have come as far as installing the new one
+    complaint_ = "none was recorded";
+    return reactivate();
+  }
   is_boot_restored_ = false;
   enter(Step::kRestoreBoot,
         effect::RunSwitch{*old_default, effect::SwitchAction::kBoot, unit("unboot"), false, at_});

@@ -36,9 +36,9 @@ struct World {
   Result<EffectValue> perform(const effect::Any& what) {
     if (std::holds_alternative<effect::ReadState>(what))
       return EffectValue(SystemState{.running = running, .profile = profile, .boot_id = "boot-2"});
-    if (std::holds_alternative<effect::RestoreProfile>(what)) {
+    if (const auto* restore = std::get_if<effect::RestoreProfile>(&what)) {
       const bool fails = profile_failures-- > 0;
-      if (!fails || applies_all_the_same) profile = recorded_profile;
+      if (!fails || applies_all_the_same) profile = restore->generation ? recorded_profile : std::nullopt;
       if (fails) return Error{ErrorKind::kFailed, "no space"};
     }
     if (std::holds_alternative<effect::StopSwitch>(what)) may_run = false;
@@ -104,6 +104,17 @@ TEST(Rollback, StopsABootInstallationThatCouldNotBeWaitedForBeforeItSwitchesBack
 TEST(Rollback, IsNeverCalledOneWhileTheBootDefaultMayBeTheNewSystem) {
   World world{.boot_failures = 9};
   EXPECT_EQ(world.finish(), Outcome::kRollbackFailed);
+}
+
+TEST(Rollback, IsNeverCalledOneWhereTheFirstBootDefaultMayBeTheNewSystem) {
+  World world{.running = std::nullopt};
+  ActivationRecord record = half_committed();
+  record.spec.goal = Goal::kBoot;
+  record.phase = Phase::kRollingBack;
+  record.back_from = Phase::kProfileSet;
+  record.before = {.boot_id = "boot-1"};
+  EXPECT_EQ(world.finish(record), Outcome::kRollbackFailed);
+  EXPECT_FALSE(world.profile);
 }
 
 TEST(Rollback, IsNeverCalledOneWhileTheProfileNamesTheNewSystem) {
