@@ -34,12 +34,12 @@ demo: build
 
 test: unit style model fuzz lab-test
 
-# The long versions of the model, the simulator and the fuzz targets; SECONDS_EACH of the last two.
-SECONDS_EACH ?= 60
+# The long versions of the simulator, the fuzz targets and the model, as long as told: make soak SOAK_SECONDS=3600
+SOAK_SECONDS ?= 600
 soak: build
+	SIM_SECONDS=$(SOAK_SECONDS) SIM_FIRST=$$(date +%s) build/bin/sim_test --gtest_filter='*AsLongAsAsked'
+	tests/fuzz/run --seconds $(SOAK_SECONDS)
 	tests/model/run --long
-	SIM_SECONDS=$(SECONDS_EACH) build/bin/sim_test
-	tests/fuzz/run --seconds $(SECONDS_EACH)
 
 unit: build
 	ctest --preset release -j $(JOBS)

@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 
+#include "tests/sim/found.h"
 #include "tests/sim/story.h"
 
 // The production state machines of controller and agent under seeded faults. A failing seed says the
@@ -29,7 +31,7 @@ TEST(Simulation, NoFaultBreaksAPromise) {
     return;
   }
   const size_t first = from_environment("SIM_FIRST", 1);
-  const size_t seeds = from_environment("SIM_SEEDS", 2000);
+  const size_t seeds = from_environment("SIM_SEEDS", 8000);
   uint64_t steps = 0;
   Millis longest{0};
   std::map<Outcome, size_t> outcomes;
@@ -43,6 +45,29 @@ TEST(Simulation, NoFaultBreaksAPromise) {
               static_cast<unsigned long long>(steps), static_cast<long long>(longest.count()));
   for (const auto& [outcome, count] : outcomes)
     std::printf("  %s: %zu\n", std::string(to_string(outcome)).c_str(), count);
+}
+
+TEST(Simulation, HoldsForEverySeedThatOnceFoundADefect) {
+  if (from_environment("SIM_SEED", 0) != 0) return;
+  for (const uint64_t seed : kFoundSeeds) expect_holds({.seed = seed});
+}
+
+// No promise but a tool: SIM_SECONDS=N, for `make soak`. The clock decides only when to stop.
+TEST(Simulation, HoldsForAsLongAsAsked) {
+  const std::chrono::seconds asked(from_environment("SIM_SECONDS", 0));
+  if (asked.count() == 0) GTEST_SKIP() << "SIM_SECONDS is not set";
+  const auto until = std::chrono::steady_clock::now() + asked;
+  uint64_t steps = 0;
+  Millis longest{0};
+  size_t seed = from_environment("SIM_FIRST", 1'000'000);
+  const size_t first = seed;
+  for (; std::chrono::steady_clock::now() < until && !HasFailure(); ++seed) {
+    const StoryEnd end = expect_holds({.seed = seed, .hosts = seed % 200 == 0 ? size_t{200} : size_t{5}});
+    steps += end.steps;
+    longest = std::max(longest, end.longest_overdue);
+  }
+  std::printf("%zu seeds, %llu steps; longest past its deadline on an unconfirmed system: %lld ms\n",
+              seed - first, static_cast<unsigned long long>(steps), static_cast<long long>(longest.count()));
 }
 
 TEST(Simulation, HoldsForAThousandHosts) {

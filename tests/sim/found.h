@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+
+namespace flurry::sim {
+
+// Seeds that once broke a promise, and what they found. A change of the simulator gives them another story.
+inline constexpr uint64_t kFoundSeeds[] = {
+    50,    // an agent killed while it went back, not started again: the deadman waited for the rollback's
+           // deadline
+    789,   // rolled-back was told while a switch that could not be waited for still ran
+    1358,  // a Begin that was refused and came once more began after its controller had told that it failed
+    3423,  // goal boot on a host without any system: failed-unchanged was told, and the new one was the boot
+           // default
+};
+
+}  // namespace flurry::sim
