@@ -111,7 +111,8 @@ class Host:
             wait_until(f"{self.name}: ssh", login, timeout)
         except LabError:
             why = "running" if self.running() else f"not running, last {self.fact('last') or 'never started'}"
-            raise LabError(f"{self.name}: no ssh after {timeout} s ({why}; see `lab console {self.name}`)") from None
+            said = self.fact("console")[-500:].strip()
+            raise LabError(f"{self.name}: no ssh after {timeout} s ({why}). Its console ends with:\n{said}") from None
         return time.monotonic() - started
 
     # --- faults ----------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ NETWORK = "10.77.0"          # the same in every lab: each has its own namespace
 
 class Names:
     def __init__(self, lab):
-        # No "-": it separates the parts of a name, and lab "a-h1" would be host h1 of lab "a".
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,19}", lab):
-            raise LabError(f"lab name {lab!r}: want a-z, 0-9 and _, at most 20, a letter first")
+        # No "-": it separates the parts of a name, and lab "a-h1" would be host h1 of lab "a". No "_": systemd-nspawn
+        # refuses it in a machine's name.
+        if not re.fullmatch(r"[a-z][a-z0-9]{0,19}", lab):
+            raise LabError(f"lab name {lab!r}: want a-z and 0-9, at most 20, a letter first")
         self.lab = lab
         self.state = os.path.join(STATE, lab)
         self.lock = os.path.join(STATE, f".{lab}.lock")
