@@ -208,6 +208,7 @@ class Activation {
   void fail(std::string reason, bool is_lost_confirmation = false);
   void begin_rollback(std::string reason);
   void continue_rollback();
+  void verify_only();
   void restore_next();
   void restore_boot();
   void on_boot_restored(const SwitchExit& exit);

@@ -94,6 +94,7 @@ struct ActivationRecord {
   Phase phase = Phase::kPrepared;
   size_t at = 0;                   // phase switching: index of the profile that is being activated
   std::optional<Phase> back_from;  // the phase in which it turned back, once it has; none also: not known
+  int times_driven_back = 0;       // processes that began to go back; to go back may itself end the agent
   SystemState before;              // at the start: the recorded path, generation, boot id, failed units
   TimePoint deadline;              // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
   std::string reason;              // why it failed or went back, empty while all is well

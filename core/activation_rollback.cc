@@ -6,6 +6,8 @@ namespace flurry {
 namespace {
 
 constexpr int kAttemptsMax = 2;
+// An old system whose activation ends the agent would be activated for ever, each time by another process.
+constexpr int kTimesDrivenMax = 10;
 // Units may pass through a failed state while the old system settles.
 constexpr Millis kSettle{10'000};
 constexpr Millis kVerifyInterval{500};
@@ -53,6 +55,7 @@ void Activation::begin_rollback(std::string reason) {
   attempts_ = 0;
   record_.reason = std::move(reason);
   record_.outcome.reset();
+  ++record_.times_driven_back;
   enter_write(
       Step::kWriteRollingBack, Phase::kRollingBack,
       now_ +
@@ -63,6 +66,7 @@ void Activation::begin_rollback(std::string reason) {
 // One whole attempt: profiles, boot default, running system, proof. The system goes first: a user's
 // activation that hangs must not keep a host from being reachable.
 void Activation::continue_rollback() {
+  if (record_.times_driven_back > kTimesDrivenMax) return verify_only();
   ++attempts_;
   not_undone_.clear();
   to_restore_.clear();
@@ -70,6 +74,18 @@ void Activation::continue_rollback() {
     if (changes(i) && may_have_touched(i) && !profile(i).is_system()) to_restore_.push_back(i);
   if (const auto system = system_index(); system && changes(*system) && may_have_touched(*system))
     to_restore_.push_back(*system);
+  restore_next();
+}
+
+// What earlier attempts did is kept if it can be seen to be right, and nothing more is tried.
+void Activation::verify_only() {
+  attempts_ = kAttemptsMax;
+  complaint_ = "it was begun " + std::to_string(kTimesDrivenMax) +
+               " times, and each time the agent was ended meanwhile";
+  is_boot_restored_ = !may_have_committed();
+  for (size_t i = 0; i < record_.spec.profiles.size(); ++i)
+    if (changes(i) && may_have_touched(i) && !profile(i).is_system()) not_undone_ = about(i) + complaint_;
+  to_restore_.clear();
   restore_next();
 }
 

@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kTextMax = 256;
 constexpr size_t kReasonMax = 8 << 10;
+constexpr int64_t kDeadlineMax = 1LL << 50;  // so that sums with it never overflow
 constexpr size_t kOutputMax = 24 << 10;
 constexpr size_t kFailedUnitsMax = 2000;
 constexpr size_t kUnitNameMax = 256;
@@ -172,7 +173,9 @@ Result<ActivationRecord> from_proto(const v1::JournalRecord& in) {
   auto before = from_proto(in.before());
   if (!before) return before.error().with_context("before");
   out.before = *std::move(before);
-  if (in.deadline_boottime_ms() < 0) return invalid("deadline_boottime_ms", "is negative");
+  if (in.deadline_boottime_ms() < 0 || in.deadline_boottime_ms() > kDeadlineMax)
+    return invalid("deadline_boottime_ms", "is out of range");
+  out.times_driven_back = static_cast<int>(std::min(in.times_driven_back(), 1'000'000u));
   out.deadline = TimePoint(Millis(in.deadline_boottime_ms()));
   RETURN_IF_ERROR(check_text("reason", in.reason(), kReasonMax));
   RETURN_IF_ERROR(check_text("output", in.output(), kOutputMax));
@@ -241,6 +244,7 @@ void to_proto(const ActivationRecord& in, v1::JournalRecord& out) {
   to_proto(in.spec, *out.mutable_spec());
   out.set_phase(static_cast<v1::Phase>(phase_number(in.phase)));
   if (in.back_from) out.set_back_from(static_cast<v1::Phase>(phase_number(*in.back_from)));
+  out.set_times_driven_back(static_cast<uint32_t>(in.times_driven_back));
   to_proto(in.before, *out.mutable_before());
   out.set_deadline_boottime_ms(in.deadline.time_since_epoch().count());
   out.set_reason(clean_text(in.reason, kReasonMax));

@@ -55,8 +55,9 @@ inline bool is_same(const SystemState& a, const SystemState& b) {
 
 inline bool is_same(const ActivationRecord& a, const ActivationRecord& b) {
   return is_same(a.spec, b.spec) && a.phase == b.phase && is_same(a.before, b.before) &&
-         a.deadline == b.deadline && a.at == b.at && a.back_from == b.back_from && a.reason == b.reason &&
-         a.output == b.output && a.holder_stopped == b.holder_stopped && a.outcome == b.outcome &&
+         a.deadline == b.deadline && a.at == b.at && a.back_from == b.back_from &&
+         a.times_driven_back == b.times_driven_back && a.reason == b.reason && a.output == b.output &&
+         a.holder_stopped == b.holder_stopped && a.outcome == b.outcome &&
          a.started_unix_ms == b.started_unix_ms && a.ended_unix_ms == b.ended_unix_ms;
 }
 

@@ -12,6 +12,7 @@ inline constexpr uint64_t kFoundSeeds[] = {
     1358,  // a Begin that was refused and came once more began after its controller had told that it failed
     3423,  // goal boot on a host without any system: failed-unchanged was told, and the new one was the boot
            // default
+    6757,  // a recorded system that ends the agent whenever it is activated was activated for ever
 };
 
 }  // namespace flurry::sim

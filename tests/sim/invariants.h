@@ -57,6 +57,8 @@ class Invariants {
   void on_outcome(Ledger& ledger, const ActivationRecord& record);
   void expect_true(const Ledger& ledger, const Story& story, const ActivationRecord& record);
   void expect_new(const Ledger& ledger, const ActivationRecord& record);
+  bool may_differ(const Ledger& ledger, Outcome told, Outcome durable) const;
+  bool may_still_switch(const Ledger& ledger) const;
   Millis overdue(const Ledger& ledger) const;
   void fail(const Ledger& ledger, const std::string& what);
 

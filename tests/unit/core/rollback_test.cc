@@ -117,6 +117,36 @@ TEST(Rollback, IsNeverCalledOneWhereTheFirstBootDefaultMayBeTheNewSystem) {
   EXPECT_FALSE(world.profile);
 }
 
+// Each process that goes back is ended by what it activates, and the next one begins anew.
+TEST(Rollback, IsGivenUpWhenItEndsTheAgentEachTime) {
+  ActivationRecord record = half_committed();
+  record.phase = Phase::kRollingBack;
+  record.back_from = Phase::kChecking;
+  record.before.boot_id = "boot-2";
+  int lives = 0;
+  for (std::optional<Outcome> ended; !ended && lives < 100; ++lives) {
+    Activation machine = Activation::recover(record, "boot-2");
+    World world{.running = kNew};
+    std::vector<ActivationInput> inputs;
+    TimePoint now{Millis(1000)};
+    for (bool is_alive = true; is_alive && !machine.is_finished();) {
+      const auto effects = machine.step(now, std::exchange(inputs, {}));
+      for (const auto& effect : effects) {
+        const auto* run = std::get_if<effect::RunSwitch>(&effect.what);
+        if (run && run->action == effect::SwitchAction::kTest) is_alive = false;
+        if (const auto* write = std::get_if<effect::WriteJournal>(&effect.what)) record = write->record;
+        inputs.emplace_back(EffectEnded{effect.id, world.perform(effect.what)});
+      }
+      if (inputs.empty() && machine.next_wakeup()) now = std::max(now, *machine.next_wakeup());
+    }
+    if (machine.is_finished()) ended = machine.record().outcome;
+    if (ended) {
+      EXPECT_EQ(*ended, Outcome::kRollbackFailed);
+    }
+  }
+  EXPECT_EQ(lives, 11);
+}
+
 TEST(Rollback, IsNeverCalledOneWhileTheProfileNamesTheNewSystem) {
   World world{.profile_failures = 9};
   EXPECT_EQ(world.finish(), Outcome::kRollbackFailed);
