@@ -250,11 +250,10 @@ void Activation::on_error(const Error& error) {
     case Step::kVerify:
       return on_rollback_error(error);
     case Step::kWriteEnded:
-      // A tested system that the journal calls unconfirmed would be rolled back by the next reader.
-      if (record_.outcome == Outcome::kSucceeded && record_.spec.goal == Goal::kTest)
-        return begin_rollback("the confirmation could not be recorded: " + error.message);
-      // Nor may a success be told that the next reader could still undo: tried again until it is written.
-      if (!is_commit_written_) {
+      // No success may be told that the next reader could still undo; and no going back behind one that may
+      // have been written all the same. Tried again until it stands, or the deadman takes over.
+      if (!is_commit_written_ ||
+          (record_.outcome == Outcome::kSucceeded && record_.spec.goal == Goal::kTest)) {
         waiting_for_ = 0;
         wake_ = now_ + kWriteAgain;
         return;

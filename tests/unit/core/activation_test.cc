@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -36,6 +37,7 @@ struct Host {
   bool is_check_passing = true;
   bool is_confirmed = true;
   std::optional<Phase> unwritable;  // the journal refuses this phase
+  int refusals = 1'000;             // how often
   std::vector<std::string> fails_after_switch;
   std::function<bool(const ActivationRecord&)> crash;  // true: the driver dies after this write
 
@@ -48,7 +50,7 @@ struct Host {
           EffectValue{SystemState{running, profile, generation, boot_id, failed_units}});
     }
     if (const auto* write = std::get_if<effect::WriteJournal>(&what)) {
-      if (unwritable == write->record.phase)
+      if (unwritable == write->record.phase && refusals-- > 0)
         return Result<EffectValue>(Error{ErrorKind::kNoSpace, "disk full"});
       journal = write->record;
       if (crash && crash(*journal)) crashed = true;
@@ -264,6 +266,16 @@ TEST(Activation, TestGoalNeverCommits) {
   EXPECT_EQ(host.running, kNew);
   EXPECT_EQ(host.profile, kOld);
   EXPECT_EQ(host.boot_default, kOld);
+}
+
+// What was refused may stand in the journal all the same.
+TEST(Activation, NeverGoesBackBehindASuccessThatMayHaveBeenWritten) {
+  Host host;
+  host.unwritable = Phase::kEnded;
+  host.refusals = 3;
+  EXPECT_EQ(outcome_of(host, spec_of(Goal::kTest)), Outcome::kSucceeded);
+  EXPECT_EQ(host.running, kNew);
+  EXPECT_FALSE(std::ranges::count(host.calls, "old test"));
 }
 
 TEST(Activation, BootGoalNeverSwitches) {

@@ -1,5 +1,7 @@
 #include "core/nix/daemon.h"
 
+#include <future>
+
 #include "fake_daemon.h"
 
 namespace flurry::nix {
@@ -123,13 +125,15 @@ TEST(Daemon, KeepsItsDeadline) {
 }
 
 TEST(Daemon, StopsStreamingAtAnEarlyErrorAndStillEndsTheFrames) {
-  FakeDaemon fake([](Peer& peer) {
+  std::promise<void> second_frame, has_failed;
+  FakeDaemon fake([&](Peer& peer) {
     peer.greet(34);
     std::string request = words({39}) + wire_str(kPath) + wire_str("") + wire_str(std::string(64, '0'));
     request += words({0, 0, 1 << 20, 0, 0}) + wire_str("") + words({0, 1});
     peer.expect(request + words({65536}) + std::string(65536, 'x'));
+    second_frame.get_future().wait_for(std::chrono::seconds(5));
     peer.say(error_message(34, "No space left on device"));
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    has_failed.set_value();
     peer.expect(words({65536}) + std::string(65536, 'x') + words({0}));
     peer.expect(words({1}) + wire_str(kPath));
     peer.say(words({kLast, 0}));
@@ -138,7 +142,10 @@ TEST(Daemon, StopsStreamingAtAnEarlyErrorAndStillEndsTheFrames) {
   const PathInfo info{.path = path(), .nar_hash = std::string(64, '0'), .nar_size = 1 << 20};
   int frames = 0;
   const auto source = [&](std::span<char> buffer) -> Result<size_t> {
-    if (++frames == 2) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (++frames == 2) {
+      second_frame.set_value();
+      has_failed.get_future().wait_for(std::chrono::seconds(5));
+    }
     std::fill(buffer.begin(), buffer.end(), 'x');
     return buffer.size();
   };
