@@ -37,6 +37,8 @@ void Activation::resume_same_boot() {
       return end_committed();  // to do it again could only fail
     case Phase::kConfirmed:
     case Phase::kProfileSet:
+      // Nobody can tell by what runs whether it had turned back, when the journal refused to take that.
+      if (record_.spec.goal == Goal::kBoot) return begin_rollback("the agent died before it was committed");
       return start_commit();
     case Phase::kRollingBack:
       return begin_rollback(record_.reason);
@@ -52,8 +54,7 @@ void Activation::on_state_after_boot(const SystemState& state) {
   const bool was_going_back = record_.phase == Phase::kRollingBack;
   if (record_.phase == Phase::kCommitted && (runs_new || record_.spec.goal == Goal::kBoot))
     return end_committed();
-  if (!was_going_back && may_have_committed() && (runs_new || record_.spec.goal == Goal::kBoot))
-    return start_commit();
+  if (!was_going_back && may_have_committed() && runs_new) return start_commit();
   is_back_already_ = runs_recorded && !may_have_committed();
   begin_rollback(record_.reason.empty() ? "the host rebooted before the deployment was committed"
                                         : record_.reason);

@@ -65,6 +65,16 @@ let
       ${if deployRs == null then "" else ''ln -s ${script "deploy-rs-activate" deployRs} "$out/deploy-rs-activate"''}
     '';
 
+  # As deploy-rs's activate.nixos: links to all of a system, and the script that switches to it.
+  activatable = toplevel: run "activatable-${toplevel.name}" { } ''
+    mkdir -p "$out/bin"
+    for entry in ${toplevel}/*; do
+      [ "$entry" = ${toplevel}/bin ] || ln -s "$entry" "$out/"
+    done
+    ln -s ${toplevel}/bin/* "$out/bin/"
+    ln -s ${script "deploy-rs-activate" ''exec "$PROFILE/bin/switch-to-configuration" switch''} "$out/deploy-rs-activate"
+  '';
+
   mkSystem =
     { name
     , release ? "1"
@@ -154,6 +164,6 @@ let
 
 in
 {
-  inherit mkSystem mkProfile web;
+  inherit mkSystem mkProfile activatable web;
   faults = import ./faults.nix;
 }
