@@ -36,6 +36,7 @@ class NixosSystem : public System {
   Result<void> disarm_deadman(const DeploymentId& id) const;
   Result<SwitchExit> run_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                                 std::stop_token stop);
+  Result<bool> ensure_started(const effect::RunSwitch& what, const ActivationSpec& spec);
   Result<void> start_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                             const ActivationCommand& command);
   Result<void> stop_switches(const ActivationSpec& spec);
@@ -44,7 +45,7 @@ class NixosSystem : public System {
   const Paths paths_;
   const std::string program_;
   const bool is_deadman_;
-  std::atomic<int> starting_{0};  // switches that systemd has been asked for and has not started yet
+  std::atomic<int> starting_{0};  // switches that are wanted, and that systemd has not started yet
 };
 
 // In nixos_facts.cc; each reads the host and changes nothing.

@@ -93,23 +93,12 @@ Result<void> NixosSystem::disarm_deadman(const DeploymentId& id) const {
 
 Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                                            std::stop_token stop) {
-  const ProfileSpec& profile = spec.profiles.at(what.profile);
-  ActivationCommand command{{what.closure.str() + "/bin/switch-to-configuration", to_string(what.action)},
-                            ""};
-  if (!profile.is_system()) {
-    ASSIGN_OR_RETURN(command, activation_command(paths_, profile, what.closure, what.action));
-    if (command.argv.empty()) return SwitchExit{0, ""};  // there is nothing to run
-  }
-  const std::string status = paths_.status(what.unit);
-  ASSIGN_OR_RETURN(const bool runs_already, FileLock::is_held(status + ".lock"));
-  // A unit's name stands for one command of one deployment: one that runs is the one that is wanted.
-  if (!what.attach && !runs_already) {
-    ++starting_;
-    const auto started = start_switch(what, spec, command);
-    --starting_;
-    if (!started) return started.error();
-  }
-  ASSIGN_OR_RETURN(auto exit, wait_for_switch(status, std::move(stop)));
+  ++starting_;
+  const auto started = ensure_started(what, spec);
+  --starting_;
+  if (!started) return started.error();
+  if (!*started) return SwitchExit{0, ""};
+  ASSIGN_OR_RETURN(auto exit, wait_for_switch(paths_.status(what.unit), std::move(stop)));
   // What went well needs no explanation; a health check that fails later may still want a look.
   const bool went_well = exit.exit_code == 0 && what.action != effect::SwitchAction::kDryActivate;
   if (!went_well)
@@ -117,6 +106,21 @@ Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const 
   else if (what.action == effect::SwitchAction::kTest)
     exit.output = output_of(what.unit, 1);
   return exit;
+}
+
+// False where there is nothing to run.
+Result<bool> NixosSystem::ensure_started(const effect::RunSwitch& what, const ActivationSpec& spec) {
+  const ProfileSpec& profile = spec.profiles.at(what.profile);
+  ActivationCommand command{{what.closure.str() + "/bin/switch-to-configuration", to_string(what.action)},
+                            ""};
+  if (!profile.is_system()) {
+    ASSIGN_OR_RETURN(command, activation_command(paths_, profile, what.closure, what.action));
+    if (command.argv.empty()) return false;
+  }
+  // A unit's name stands for one command of one deployment: one that runs is the one that is wanted.
+  ASSIGN_OR_RETURN(const bool runs_already, FileLock::is_held(paths_.status(what.unit) + ".lock"));
+  if (!what.attach && !runs_already) RETURN_IF_ERROR(start_switch(what, spec, command));
+  return true;
 }
 
 Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const ActivationSpec& spec,

@@ -411,7 +411,8 @@ void Activation::on_overdue() {
 // From here on the way is forward: a recovery in these phases commits again.
 void Activation::start_commit() {
   if (record_.spec.goal == Goal::kTest) return end(Outcome::kSucceeded, "");
-  enter_write(Step::kWriteConfirmed, Phase::kConfirmed,
+  // Never back from profile-set: going back must know that the boot default may be the new one.
+  enter_write(Step::kWriteConfirmed, std::max(record_.phase, Phase::kConfirmed),
               now_ + for_each_profile(record_.spec.activation_timeout));
 }
 

@@ -104,14 +104,15 @@ void Activation::restore_next() {
   reactivate();
 }
 
+// To what the profile named; where there was none, to what ran.
 void Activation::restore_boot() {
+  if (furthest() == Phase::kConfirmed) return reactivate();  // its installation had not begun
   const auto& old_default = record_.before.profile ? record_.before.profile : record_.before.running;
+  is_boot_restored_ = false;
   if (!old_default) {
-    is_boot_restored_ = false;  // an earlier life may have come as far as installing the new one
     complaint_ = "none was recorded";
     return reactivate();
   }
-  is_boot_restored_ = false;
   enter(Step::kRestoreBoot,
         effect::RunSwitch{*old_default, effect::SwitchAction::kBoot, unit("unboot"), false, at_});
   wake_ = now_ + record_.spec.activation_timeout;
@@ -203,7 +204,9 @@ void Activation::on_rollback_error(const Error& error) {
 
 std::string Activation::what_is_wrong(const SystemState& state) const {
   const std::string because = complaint_.empty() ? "" : " (" + complaint_ + ")";
-  if (changes_system() && state.running != record_.before.running)
+  // Goal boot switches nothing: where another old system runs now, that is a reboot's doing.
+  const bool may_be_another = record_.spec.goal == Goal::kBoot && !runs_new_system(state);
+  if (changes_system() && !may_be_another && state.running != record_.before.running)
     return "the running system is " + (state.running ? state.running->str() : std::string("unknown")) +
            ", not the recorded one" + because;
   for (size_t i = 0; i < record_.spec.profiles.size(); ++i) {

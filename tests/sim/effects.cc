@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tests/sim/process.h"
 
 // How a process's effects take place on its host, each as three moments that a crash can fall between.
@@ -46,6 +48,16 @@ void Process::perform(const Effect& effect) {
 
 void Process::place(Worker& worker) {
   if (worker.is_placed || !host_.is_on) return;
+  // To stop switches is to wait first for those that are being started.
+  const bool is_starting = std::ranges::any_of(workers_, [](const Worker& w) {
+    return !w.is_placed && std::holds_alternative<effect::RunSwitch>(w.what);
+  });
+  if (is_starting && std::holds_alternative<effect::StopSwitch>(worker.what)) {
+    host_.timeline.after(Millis(20), [this, &worker] {
+      if (is_alive_) place(worker);
+    });
+    return;
+  }
   worker.is_placed = true;
   if (is_alive_ && point()) return;
   const bool fails_first = worker.fails && host_.dice.chance(0.5);

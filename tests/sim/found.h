@@ -13,6 +13,10 @@ inline constexpr uint64_t kFoundSeeds[] = {
     3423,  // goal boot on a host without any system: failed-unchanged was told, and the new one was the boot
            // default
     6757,  // a recorded system that ends the agent whenever it is activated was activated for ever
+    1001266,   // a test whose end was refused and yet written was undone behind that success
+    1010645,   // a boot installation told as failed was finished by the next process
+    1011988,   // the boot default became a system that only ran, though no installation had begun
+    50006400,  // a boot installation that was slow to start began after it had been stopped
 };
 
 }  // namespace flurry::sim

@@ -81,7 +81,11 @@ void Invariants::on_switch(Ledger& ledger, const effect::RunSwitch& what, const 
 void Invariants::on_durable(Ledger& ledger, const ActivationRecord& record) {
   Story& story = ledger.stories[record.spec.deployment];
   story.spec = record.spec;
-  if (!story.before) story.before = look(*ledger.host);
+  if (!story.before) {
+    story.before = look(*ledger.host);
+    // Without a profile, what ran is the best that there is to boot into.
+    if (!story.before->profile && story.before->running) ledger.may_boot.insert(*story.before->running);
+  }
   if (record.phase < Phase::kConfirmed) story.deadline = record.deadline;
   if (record.phase == Phase::kRollingBack) story.deadline_back = record.deadline;
   if (story.durable && (record.phase != Phase::kEnded || record.outcome != story.durable))
@@ -123,11 +127,15 @@ void Invariants::expect_true(const Ledger& ledger, const Story& story, const Act
   Snapshot now = look(host);
   // What nothing was done to may still have been rebooted, into what it was to boot.
   const bool was_rebooted = record.before.boot_id != host.machine.state(nullptr).boot_id;
-  if (was_rebooted && !story.is_touched && story.before && now.running == story.before->boot_default)
+  const bool was_switched = story.is_touched && record.spec.goal != Goal::kBoot;
+  if (was_rebooted && !was_switched && story.before && now.running == story.before->boot_default)
     now.running = story.before->running;
+  if (story.before && !story.before->boot_default && now.boot_default == story.before->running)
+    now.boot_default.reset();
   const std::string outcome(to_string(*record.outcome));
   const bool is_as_before = !story.before || now == *story.before;
-  if (host.machine.is_switching() && record.outcome != Outcome::kRollbackFailed)
+  // A dry run that can't be stopped changes nothing.
+  if (host.machine.is_switching() && story.is_touched && record.outcome != Outcome::kRollbackFailed)
     fail(ledger, outcome + " is told while a switch runs");
   switch (*record.outcome) {
     case Outcome::kSucceeded:
@@ -147,7 +155,7 @@ void Invariants::expect_true(const Ledger& ledger, const Story& story, const Act
       return;
     case Outcome::kRollbackFailed:
       if (is_as_before && story.before->running && !host.was_hurt() && record.spec.auto_rollback &&
-          record.spec.profiles.size() == 1)
+          record.spec.profiles.size() == 1 && record.times_driven_back <= 10)
         fail(ledger, "rollback-failed is told of a host that is back and was never hurt: " + record.reason);
       return;
     default:
@@ -209,7 +217,7 @@ bool Invariants::may_differ(const Ledger& ledger, Outcome told, Outcome durable)
 // Where stopping it failed, which the outcome tells.
 bool Invariants::may_still_switch(const Ledger& ledger) const {
   return ledger.host->was_hurt() && std::ranges::any_of(ledger.stories, [](const auto& entry) {
-           return entry.second.durable == Outcome::kRollbackFailed;
+           return entry.second.durable == Outcome::kRollbackFailed || !entry.second.is_touched;
          });
 }
 

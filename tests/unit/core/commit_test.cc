@@ -14,6 +14,15 @@ const StorePath kOld = *StorePath::parse("/nix/store/000000000000000000000000000
 const StorePath kNew = *StorePath::parse("/nix/store/11111111111111111111111111111111-new");
 const StorePath kThird = *StorePath::parse("/nix/store/22222222222222222222222222222222-third");
 
+ActivationRecord record_in(Phase phase) {
+  ActivationRecord record{.spec = {.deployment = *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV"),
+                                   .nonce = std::string(32, '0'),
+                                   .profiles = {system_profile(kNew)}}};
+  record.phase = phase;
+  record.before = {.running = kOld, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
+  return record;
+}
+
 struct World {
   StorePath running = kNew;
   StorePath profile = kNew;
@@ -51,12 +60,7 @@ struct World {
 
   // Goes on from a journal in `phase` that was written in the boot "boot-1".
   Outcome finish(Phase phase, const std::string& boot_id) {
-    ActivationRecord record{.spec = {.deployment = *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV"),
-                                     .nonce = std::string(32, '0'),
-                                     .profiles = {system_profile(kNew)}}};
-    record.phase = phase;
-    record.before = {.running = kOld, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
-    Activation machine = Activation::recover(record, boot_id);
+    Activation machine = Activation::recover(record_in(phase), boot_id);
     TimePoint now{Millis(1000)};
     std::vector<ActivationInput> inputs;
     for (int turn = 0; turn < 1000 && !machine.is_finished(); ++turn) {
@@ -97,6 +101,30 @@ TEST(Commit, DoesNotSucceedForASystemThatWasReplacedMeanwhile) {
   EXPECT_EQ(world.finish(Phase::kConfirmed, "boot-1"), Outcome::kRolledBack);
   EXPECT_EQ(world.running, kOld);
   EXPECT_EQ(world.boot_default, kOld);
+}
+
+// Whether the dead agent had turned back can't be told by what runs.
+TEST(Commit, ThatOnlyInstallsTheBootDefaultIsTakenBackWhenItsAgentDies) {
+  for (const Phase phase : {Phase::kConfirmed, Phase::kProfileSet}) {
+    ActivationRecord record = record_in(phase);
+    record.spec.goal = Goal::kBoot;
+    Activation machine = Activation::recover(record, record.before.boot_id);
+    const auto effects = machine.step(TimePoint(Millis(1)), {});
+    ASSERT_EQ(effects.size(), 1u);
+    const auto* write = std::get_if<effect::WriteJournal>(&effects[0].what);
+    ASSERT_TRUE(write);
+    EXPECT_EQ(write->record.phase, Phase::kRollingBack) << to_string(phase);
+  }
+}
+
+TEST(Commit, DoneAgainNeverForgetsThatTheBootDefaultMayBeTheNewOne) {
+  const ActivationRecord record = record_in(Phase::kProfileSet);
+  Activation machine = Activation::recover(record, record.before.boot_id);
+  const auto effects = machine.step(TimePoint(Millis(1)), {});
+  ASSERT_EQ(effects.size(), 1u);
+  const auto* write = std::get_if<effect::WriteJournal>(&effects[0].what);
+  ASSERT_TRUE(write);
+  EXPECT_EQ(write->record.phase, Phase::kProfileSet);
 }
 
 TEST(Commit, IsNoSuccessBeforeTheJournalKnowsOfIt) {

@@ -173,6 +173,16 @@ TEST(Rollback, ToNothingIsOneWhenARebootBroughtNothingBack) {
   EXPECT_EQ(world.finish(first_deployment(Phase::kChecking)), Outcome::kRolledBack);
 }
 
+TEST(Rollback, TouchesNoBootDefaultBeforeItsInstallationBegan) {
+  ActivationRecord record = half_committed();
+  record.phase = Phase::kRollingBack;
+  record.back_from = Phase::kConfirmed;
+  World world;
+  EXPECT_EQ(world.finish(record), Outcome::kRolledBack);
+  EXPECT_EQ(world.profile, kOld);
+  EXPECT_FALSE(world.boot_default);
+}
+
 TEST(Rollback, ThatWasCutShortGoesOnFromWhatTheJournalKnows) {
   for (const auto back_from : {std::optional<Phase>(Phase::kChecking), std::optional<Phase>()}) {
     ActivationRecord record = half_committed();
