@@ -37,14 +37,16 @@ bool is_build(const std::string& name) {
   return name.size() == kSha256Hex && name.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-// Whose root it is, where it is one of ours.
+// Whose root it is, where it is one of ours: all are "<deployment>-<what for>".
 std::optional<DeploymentId> owner(const fs::path& root) {
   const std::string name = root.filename().string();
-  for (const std::string_view which : {"-new", "-before", "-incoming"})
-    if (name.ends_with(which))
-      if (auto id = DeploymentId::parse(name.substr(0, name.size() - which.size()))) return *std::move(id);
+  const size_t dash = name.find('-');
+  if (dash == std::string::npos) return std::nullopt;
+  if (auto id = DeploymentId::parse(name.substr(0, dash))) return *std::move(id);
   return std::nullopt;
 }
+
+bool is_incoming(const fs::path& root) { return root.filename().string().ends_with(kIncoming); }
 
 // The directories of the programs that run now.
 std::set<fs::path> running_programs() {
@@ -60,14 +62,13 @@ std::set<fs::path> running_programs() {
 }  // namespace
 
 void forget_stale_incoming(const Paths& paths, std::chrono::system_clock::time_point now) {
-  for (const auto& link : entries(paths.gc_roots())) {
-    const std::string name = link.filename().string();
-    if (!name.ends_with(kIncoming) || !is_stale(link, now)) continue;
-    const auto id = DeploymentId::parse(name.substr(0, name.find('-')));
-    if (!id) continue;
-    struct stat info {};
-    const std::string active = paths.gc_roots() + "/" + id->str() + "-new";
-    if (::lstat(active.c_str(), &info) != 0) ::unlink(link.c_str());
+  const auto links = entries(paths.gc_roots());
+  std::set<DeploymentId> active;
+  for (const auto& link : links)
+    if (const auto id = owner(link); id && !is_incoming(link)) active.insert(*id);
+  for (const auto& link : links) {
+    const auto id = owner(link);
+    if (id && is_incoming(link) && is_stale(link, now) && !active.contains(*id)) ::unlink(link.c_str());
   }
 }
 

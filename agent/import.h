@@ -26,9 +26,9 @@ struct ImportStats {
 // The host's side of a copy (`flurry-agent import`): reads the copy protocol (core/transfer, copy.proto)
 // from `in_fd`, gives each missing path to the Nix daemon as it comes, with memory for a few frames and no
 // temporary files, and answers on `out_fd`. On success the closure is valid, synced to disk and held by
-// <state_dir>/gcroots/flurry/<deployment-id>-incoming, which stays until somebody removes it. On an error
-// the controller has been told, as far as it still listens; what was registered stays valid, what was not
-// leaves nothing behind, and a second copy sends the rest. Does not own the descriptors. One thread.
+// <state_dir>/gcroots/flurry/<deployment-id>-<hash>-incoming, which stays until somebody removes it. On an
+// error the controller has been told, as far as it still listens; what was registered stays valid, what was
+// not leaves nothing behind, and a second copy sends the rest. Does not own the descriptors. One thread.
 Result<ImportStats> run_import(int in_fd, int out_fd, const ImportOptions& options = {});
 
 }  // namespace flurry::agent

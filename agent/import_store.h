@@ -13,7 +13,7 @@ namespace flurry::agent {
 // Bytes that are free for use on the file system of `store_dir` (of its nearest parent that exists).
 Result<uint64_t> free_bytes(const std::string& store_dir);
 
-// <state_dir>/gcroots/flurry/<deployment>-incoming -> top; replaces an older one in one step.
+// <state_dir>/gcroots/flurry/<deployment>-<hash>-incoming -> top; replaces an older one in one step.
 Result<void> hold_closure(const std::string& state_dir, const DeploymentId& deployment, const StorePath& top);
 
 // Returns when all of the file system is on disk: Nix does not sync what it unpacks, and after a power

@@ -221,7 +221,7 @@ class Cell:
     def verify_nothing_is_left(self):
         if not self.log.reached("prepared"):
             # What was copied and never begun stays for a day, so that the next try finds it there.
-            self.lab.enter(self.name, f"rm -f /nix/var/nix/gcroots/flurry/{self.deployment}-incoming")
+            self.lab.enter(self.name, f"rm -f /nix/var/nix/gcroots/flurry/{self.deployment}-*-incoming")
 
         def left():
             units = self.lab.enter(self.name, "systemctl list-units --all --no-legend --plain 'flurry-*' | sed 's/ .*//'")

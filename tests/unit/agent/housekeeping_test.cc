@@ -15,6 +15,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFirst = "01ARZ3NDEKTSV4RRFFQ69G5FA1";
 constexpr const char* kSecond = "01ARZ3NDEKTSV4RRFFQ69G5FA2";
+constexpr const char* kIncoming = "-7rjqb838snvvxcmpvck1smfxhkwzqal5-incoming";
+// As NixosSystem::hold_roots and the import name them.
+constexpr const char* kRootsOfADeployment[] = {"-new",     "-new-home",     "-before",
+                                               "-profile", "-profile-home", kIncoming};
 const auto kToday = std::chrono::system_clock::now();
 const auto kTomorrow = kToday + std::chrono::hours(25);
 
@@ -24,17 +28,17 @@ TEST(Housekeeping, ForgetsIncomingRootsThatNobodyActivated) {
   const fs::path roots = paths.gc_roots();
   fs::create_directories(roots);
   const auto link = [&](const std::string& name) { fs::create_symlink("/nix/store/gone", roots / name); };
-  link(std::string(kFirst) + "-incoming");
-  link(std::string(kSecond) + "-incoming");
-  link(std::string(kSecond) + "-new");
+  link(std::string(kFirst) + kIncoming);
+  link(std::string(kSecond) + kIncoming);
+  link(std::string(kSecond) + "-new-home");
   link("someone-incoming");
 
   forget_stale_incoming(paths, kToday);
-  EXPECT_TRUE(fs::is_symlink(roots / (std::string(kFirst) + "-incoming"))) << "it is not stale yet";
+  EXPECT_TRUE(fs::is_symlink(roots / (std::string(kFirst) + kIncoming))) << "it is not stale yet";
 
   forget_stale_incoming(paths, kTomorrow);
-  EXPECT_FALSE(fs::is_symlink(roots / (std::string(kFirst) + "-incoming")));
-  EXPECT_TRUE(fs::is_symlink(roots / (std::string(kSecond) + "-incoming"))) << "its deployment is active";
+  EXPECT_FALSE(fs::is_symlink(roots / (std::string(kFirst) + kIncoming)));
+  EXPECT_TRUE(fs::is_symlink(roots / (std::string(kSecond) + kIncoming))) << "its deployment is active";
   EXPECT_TRUE(fs::is_symlink(roots / "someone-incoming")) << "not ours";
 }
 
@@ -51,7 +55,7 @@ TEST(Housekeeping, ForgetsTheRootsOfDeploymentsThatEnded) {
     record.phase = phase;
     if (phase == Phase::kEnded) record.outcome = Outcome::kSucceeded;
     EXPECT_TRUE(journal.write(record));
-    for (const char* which : {"-new", "-before", "-incoming"})
+    for (const char* which : kRootsOfADeployment)
       fs::create_symlink("/nix/store/gone", roots / (std::string(id) + which));
   };
   hold(kFirst, Phase::kEnded);
@@ -59,7 +63,7 @@ TEST(Housekeeping, ForgetsTheRootsOfDeploymentsThatEnded) {
   fs::create_symlink("/nix/store/gone", roots / "someone-new");
 
   forget_ended_roots(paths, journal);
-  for (const char* which : {"-new", "-before", "-incoming"}) {
+  for (const char* which : kRootsOfADeployment) {
     EXPECT_FALSE(fs::is_symlink(roots / (std::string(kFirst) + which)));
     EXPECT_TRUE(fs::is_symlink(roots / (std::string(kSecond) + which))) << "its rollback needs it";
   }
