@@ -250,10 +250,8 @@ void Activation::on_error(const Error& error) {
     case Step::kVerify:
       return on_rollback_error(error);
     case Step::kWriteEnded:
-      // No success may be told that the next reader could still undo; and no going back behind one that may
-      // have been written all the same. Tried again until it stands, or the deadman takes over.
-      if (!is_commit_written_ ||
-          (record_.outcome == Outcome::kSucceeded && record_.spec.goal == Goal::kTest)) {
+      // Tried again until it stands, or the deadman takes over.
+      if (may_end_otherwise()) {
         waiting_for_ = 0;
         wake_ = now_ + kWriteAgain;
         return;
@@ -274,6 +272,15 @@ void Activation::on_error(const Error& error) {
     case Step::kDone:
       return;
   }
+}
+
+// Whether the next reader of a journal that does not say this end could come to its contrary: undo a success,
+// or commit what could not be undone. Nor may it go back behind a success that was written all the same.
+bool Activation::may_end_otherwise() const {
+  const bool was_confirmed =
+      record_.back_from && *record_.back_from >= Phase::kConfirmed && *record_.back_from <= Phase::kCommitted;
+  if (record_.outcome == Outcome::kRollbackFailed) return was_confirmed;
+  return !is_commit_written_ || (record_.outcome == Outcome::kSucceeded && record_.spec.goal == Goal::kTest);
 }
 
 void Activation::on_before(const SystemState& state) {

@@ -207,6 +207,7 @@ class Activation {
   // Back, in activation_rollback.cc.
   void fail(std::string reason, bool is_lost_confirmation = false);
   void begin_rollback(std::string reason);
+  bool may_end_otherwise() const;
   void continue_rollback();
   void verify_only();
   void restore_next();

@@ -16,6 +16,7 @@ inline constexpr uint64_t kFoundSeeds[] = {
     1001266,   // a test whose end was refused and yet written was undone behind that success
     1010645,   // a boot installation told as failed was finished by the next process
     1011988,   // the boot default became a system that only ran, though no installation had begun
+    90024562,  // rollback-failed was told, and the next process committed it
     50006400,  // a boot installation that was slow to start began after it had been stopped
 };
 

@@ -130,8 +130,10 @@ void Invariants::expect_true(const Ledger& ledger, const Story& story, const Act
   const bool was_switched = story.is_touched && record.spec.goal != Goal::kBoot;
   if (was_rebooted && !was_switched && story.before && now.running == story.before->boot_default)
     now.running = story.before->running;
-  if (story.before && !story.before->boot_default && now.boot_default == story.before->running)
-    now.boot_default.reset();
+  // A boot default that was another than the profile's, or none, is mended on the way back.
+  if (story.before &&
+      now.boot_default == (story.before->profile ? story.before->profile : story.before->running))
+    now.boot_default = story.before->boot_default;
   const std::string outcome(to_string(*record.outcome));
   const bool is_as_before = !story.before || now == *story.before;
   // A dry run that can't be stopped changes nothing.

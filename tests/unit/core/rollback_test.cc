@@ -173,6 +173,30 @@ TEST(Rollback, ToNothingIsOneWhenARebootBroughtNothingBack) {
   EXPECT_EQ(world.finish(first_deployment(Phase::kChecking)), Outcome::kRolledBack);
 }
 
+// Nothing ran before, so the new system still runs; who reads "confirmed" in the journal would commit it.
+TEST(Rollback, ThatFailedIsNotToldBeforeTheJournalKnowsWhereTheNextProcessWouldCommit) {
+  ActivationRecord record = first_deployment(Phase::kConfirmed);
+  record.before.boot_id = "boot-2";
+  Activation machine = Activation::recover(record, "boot-2");
+  World world{.profile = std::nullopt, .running = kNew, .recorded_profile = std::nullopt};
+  TimePoint now{Millis(1000)};
+  std::vector<ActivationInput> inputs;
+  bool is_full = false;
+  for (int turn = 0; turn < 200; ++turn) {
+    const auto effects = machine.step(now, std::exchange(inputs, {}));
+    for (const auto& effect : effects) {
+      is_full |= std::holds_alternative<effect::SetProfile>(effect.what);
+      const bool is_refused = is_full && (std::holds_alternative<effect::SetProfile>(effect.what) ||
+                                          std::holds_alternative<effect::WriteJournal>(effect.what));
+      const Error full{ErrorKind::kNoSpace, "disk full"};
+      inputs.emplace_back(EffectEnded{effect.id, is_refused ? full : world.perform(effect.what)});
+    }
+    if (inputs.empty() && machine.next_wakeup()) now = std::max(now, *machine.next_wakeup());
+  }
+  EXPECT_FALSE(machine.is_finished());
+  EXPECT_EQ(machine.record().outcome, Outcome::kRollbackFailed);
+}
+
 TEST(Rollback, TouchesNoBootDefaultBeforeItsInstallationBegan) {
   ActivationRecord record = half_committed();
   record.phase = Phase::kRollingBack;
