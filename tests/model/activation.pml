@@ -95,6 +95,15 @@ inline continue_rollback() {
   fi
 }
 
+/* Never back from profile_set: going back must know that the boot default may be the new one. */
+inline start_commit() {
+#ifdef MUTATE_commit_forgets
+  go_write(kWriteConfirmed, confirmed)
+#else
+  go_write(kWriteConfirmed, (phase == profile_set -> profile_set : confirmed))
+#endif
+}
+
 /* Activation::recover() and resume_same_boot(). */
 inline recover() {
   phase = j_phase;
@@ -118,7 +127,7 @@ inline recover() {
   :: !j_other_boot && phase == awaiting_confirmation && j_stopped && !overdue ->
      go_write(kWriteAwaiting, awaiting_confirmation)
   :: !j_other_boot && phase == awaiting_confirmation && (!j_stopped || overdue) -> begin_rollback()
-  :: !j_other_boot && (phase == confirmed || phase == profile_set) -> go_write(kWriteConfirmed, confirmed)
+  :: !j_other_boot && (phase == confirmed || phase == profile_set) -> start_commit()
 #ifdef MUTATE_committed_commits_again
   :: !j_other_boot && phase == committed -> go_write(kWriteConfirmed, confirmed)
 #else
@@ -137,7 +146,7 @@ inline on_state_after_boot() {
 #else
      if
      :: phase == committed -> end_with(succeeded)
-     :: else -> go_write(kWriteConfirmed, confirmed)
+     :: else -> start_commit()
      fi
 #endif
   :: phase == prepared && running != NEW -> end_with(failed_unchanged)
@@ -308,7 +317,11 @@ end:
        fi;
        continue_rollback() }
   :: atomic { may_step && step == kRestoreProfile && !is_asked -> op = restore_profile; is_asked = true }
-  :: atomic { may_step && step == kRestoreProfile && is_asked && op == no_op -> go(kRestoreBoot) }
+  :: atomic { may_step && step == kRestoreProfile && is_asked && op == no_op ->
+       if
+       :: reached == confirmed -> go(kReactivate)                 /* its installation had not begun */
+       :: else -> go(kRestoreBoot)
+       fi }
   :: atomic { may_step && step == kRestoreBoot && !is_asked ->
        is_boot_unrestored = true; assert(roots || boot_default == DEFAULT); run_switch(UNBOOT) }
   :: atomic { may_step && step == kRestoreBoot && is_asked && unit[UNBOOT] != started && unit[UNBOOT] != took_effect ->
