@@ -100,7 +100,7 @@ std::vector<action::Any> HostDeployment::start(TimePoint now) {
       return {action::Build{*system_}};
     case Next::kCopy:
       stage_ = Stage::kCopy;
-      return {action::Copy{paths()}};
+      return {action::Copy{paths(), bases()}};
     case Next::kBegin:
       begun_ = true;
       stage_ = Stage::kActivate;
@@ -209,6 +209,16 @@ bool HostDeployment::is_committed(const ProfileDerivation& built) const {
 std::vector<StorePath> HostDeployment::paths() const {
   std::vector<StorePath> out;
   for (const auto& profile : system_->profiles) out.push_back(profile.out);
+  return out;
+}
+
+std::vector<StorePath> HostDeployment::bases() const {
+  std::vector<StorePath> out;
+  const auto add = [&out](const std::optional<StorePath>& path) {
+    if (path && std::find(out.begin(), out.end(), *path) == out.end()) out.push_back(*path);
+  };
+  add(facts_->state.running);
+  for (const auto& built : system_->profiles) add(profile_state(facts_->state, built.profile).path);
   return out;
 }
 

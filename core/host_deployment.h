@@ -67,6 +67,7 @@ struct Build {
 };
 struct Copy {
   std::vector<StorePath> paths;
+  std::vector<StorePath> bases;  // what the host has that they may be successors of; it may be gone meanwhile
 };
 struct Begin {
   ActivationSpec spec;
@@ -154,6 +155,7 @@ class HostDeployment {
   void end(Outcome outcome, Stage stage, std::string reason, std::string output = {});
   ActivationSpec spec() const;
   std::vector<StorePath> paths() const;
+  std::vector<StorePath> bases() const;
   Millis activation_time() const;
   bool needs_a_way_back() const;
   bool needs_host() const { return options_.goal != Goal::kBuild; }

@@ -57,6 +57,7 @@ class World {
   }
 
   std::vector<std::string> log;
+  std::vector<StorePath> bases;  // of the last copy
   size_t most_under_way = 0;
   int code = -1;
 
@@ -84,7 +85,10 @@ class World {
       return or_fault(evaluate_fails, host,
                       HostDerivations{{{system_profile(path('2')), path('d'), path('2')}}});
     if (std::holds_alternative<action::Build>(what)) return or_fault(build_fails, host, {});
-    if (std::holds_alternative<action::Copy>(what)) return or_fault(copy_fails, host, {});
+    if (const auto* copy = std::get_if<action::Copy>(&what)) {
+      bases = copy->bases;
+      return or_fault(copy_fails, host, {});
+    }
     if (std::holds_alternative<action::Begin>(what)) return or_fault(begin_fails, host, {});
     auto& queue = views[host];
     if (!queue.empty()) {
@@ -133,6 +137,13 @@ TEST(Rollout, DeploysAgainWhenTheClosureRunsButWasNeverCommitted) {
   world.facts[0] = {.state = {.running = path('2'), .profile = path('1')}};
   EXPECT_EQ(world.run()[0].outcome, Outcome::kSucceeded);
   EXPECT_TRUE(world.did("h1 begin"));
+}
+
+TEST(Rollout, CopiesWithTheHelpOfWhatTheHostRunsAndWhatItsProfileNames) {
+  World world(1);
+  world.facts[0] = {.state = {.running = path('3'), .profile = path('1')}};
+  world.run();
+  EXPECT_EQ(world.bases, (std::vector{path('3'), path('1')}));
 }
 
 TEST(Rollout, LetsAHostFailAlone) {
