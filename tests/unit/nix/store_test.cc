@@ -12,6 +12,7 @@
 
 #include "agent/import.h"
 #include "cli/copy/copy.h"
+#include "cli/copy/signing_key.h"
 #include "core/nix/closure.h"
 #include "core/nix/nar.h"
 #include "core/sys/subprocess.h"
@@ -226,6 +227,30 @@ TEST_F(Stores, ClosureIsSortedAndOurNarsAreNixs) {
     const auto dumped = sys::run_checked({.argv = {"nix-store", "--dump", info.path.str()}}, in_seconds(20));
     ASSERT_TRUE(dumped);
     EXPECT_TRUE(nar == *dumped) << info.path.str();
+  }
+}
+
+TEST_F(Stores, OurSignaturesAreNixs) {
+  const StorePath top = build_top();
+  const std::string file = dir() + "/secret";
+  ASSERT_TRUE(sys::run_checked(
+      {.argv = {"nix-store", "--generate-binary-cache-key", "fleet-1", file, dir() + "/public"}},
+      in_seconds(20)));
+  const auto key = copy::SigningKey::load(file);
+  ASSERT_TRUE(key) << key.error().message;
+  auto ours = nix::query_closure(*local_, top, in_seconds(10));
+  ASSERT_TRUE(ours);
+  for (auto& info : *ours) key->add_to(info);
+  const auto signed_by_nix =
+      sys::run_checked({.argv = {"nix", "--extra-experimental-features", "nix-command", "store", "sign",
+                                 "--recursive", "--key-file", file, top.str()}},
+                       in_seconds(20));
+  ASSERT_TRUE(signed_by_nix) << signed_by_nix.error().message;
+  const auto theirs = nix::query_closure(*local_, top, in_seconds(10));
+  ASSERT_TRUE(theirs);
+  for (size_t i = 0; i < theirs->size(); ++i) {
+    ASSERT_EQ((*theirs)[i].signatures.size(), 1u);
+    EXPECT_EQ((*ours)[i].signatures, (*theirs)[i].signatures) << (*ours)[i].path.str();
   }
 }
 
