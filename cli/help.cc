@@ -48,8 +48,7 @@ constexpr OptionSpec kOptions[] = {
     {"version", 'V', "", "show the version"},
 };
 
-constexpr std::string_view kFutureVerbs[] = {"plan", "apply",   "eval", "build",
-                                             "push", "history", "exec", "init"};
+constexpr std::string_view kFutureVerbs[] = {"plan", "apply", "build", "push", "history", "exec", "init"};
 
 constexpr ExitCodeSpec kGood{0, "every host is unchanged, succeeded or staged"};
 constexpr ExitCodeSpec kAnswered{0, "every host answered"};
@@ -88,6 +87,18 @@ VerbSpec hosts_spec() {
           {"on", "output", "schema", "override-input", "option", "impure", "show-trace", "verbose", "help"},
           {{0, "the hosts were listed"}, kUsage, {2, "evaluation failed"}, kStopped},
           {"flurry hosts", "flurry hosts --on '@web,db-*'", "flurry hosts --output json"}};
+}
+
+VerbSpec eval_spec() {
+  return {Verb::kEval,
+          "eval",
+          "evaluate hosts and print their derivations",
+          "Evaluates what the flake says about each host and prints the derivation of its\n"
+          "system and of each of its users' profiles, as soon as it is known.\n"
+          "Nothing is built and no host is contacted. One host's error is its own.",
+          {"on", "output", "schema", "override-input", "option", "impure", "show-trace", "verbose", "help"},
+          {{0, "every host was evaluated"}, kUsage, {2, "some host's evaluation failed"}, kStopped},
+          {"flurry eval", "flurry eval .#web-01 --show-trace", "flurry eval --on @web --output json"}};
 }
 
 VerbSpec status_spec() {
@@ -173,7 +184,7 @@ unsigned value_count(const OptionSpec& option) {
 }
 
 std::vector<VerbSpec> verb_table() {
-  return {deploy_spec(), hosts_spec(), status_spec(), check_spec(), rollback_spec()};
+  return {deploy_spec(), hosts_spec(), eval_spec(), status_spec(), check_spec(), rollback_spec()};
 }
 
 std::span<const std::string_view> future_verbs() { return kFutureVerbs; }

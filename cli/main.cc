@@ -21,6 +21,8 @@ int dispatch(Context& context) {
       return run_deploy(context);
     case Verb::kHosts:
       return run_hosts(context);
+    case Verb::kEval:
+      return run_eval(context);
     case Verb::kStatus:
       return run_status(context);
     case Verb::kRollback:

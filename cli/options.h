@@ -13,7 +13,7 @@
 
 namespace flurry {
 
-enum class Verb { kDeploy, kHosts, kStatus, kRollback, kCheck, kHelp, kVersion };
+enum class Verb { kDeploy, kHosts, kEval, kStatus, kRollback, kCheck, kHelp, kVersion };
 enum class OutputFormat { kHuman, kJson };
 
 // What the command line says (CONTRACT section 5).

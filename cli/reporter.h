@@ -62,6 +62,16 @@ struct StatusReport {
   std::vector<std::string> notes;  // what somebody should know of this host
 };
 
+// What `eval` found out about a host.
+struct EvaluationReport {
+  struct Profile {
+    std::string name, drv, out;
+  };
+  std::string host;
+  std::string error;  // why it could not be evaluated; empty: the rest is set
+  std::vector<Profile> profiles;
+};
+
 struct CheckReport {
   std::string host;
   std::string check;
@@ -85,6 +95,7 @@ class Reporter {
   virtual void finished(const std::vector<HostResult>& results, int exit_code, Millis elapsed) = 0;
 
   virtual void listed(const HostListing& listing) = 0;
+  virtual void evaluated(const EvaluationReport& report) = 0;
   virtual void status(const StatusReport& report) = 0;
   virtual void checked(const CheckReport& report) = 0;
 

@@ -1,6 +1,7 @@
 #include "cli/report/human_text.h"
 
 #include "cli/report/text.h"
+#include "core/profile.h"
 
 namespace flurry {
 namespace {
@@ -88,6 +89,18 @@ std::string listing_text(const HostListing& listing) {
   std::string out = pad(clean_line(listing.host), kNameColumn) + "  " + addresses;
   for (size_t i = 0; i < listing.tags.size(); ++i) out += (i ? " @" : "  @") + clean_line(listing.tags[i]);
   return out + "\n";
+}
+
+std::string evaluation_text(const EvaluationReport& report, const Palette& palette) {
+  std::string out;
+  for (const auto& profile : report.profiles) {
+    const bool is_system = profile.name == kSystemProfile;
+    out += pad(clean_line(report.host), kNameColumn) + "  " + clean_line(profile.drv) +
+           (is_system ? "" : "  profile " + clean_line(profile.name)) + "\n";
+  }
+  const std::string prefix = clean_line(report.host) + " | ";
+  for (const auto& line : clean_lines(report.error)) out += prefix + palette.red(line) + "\n";
+  return out;
 }
 
 std::string check_text(const CheckReport& report, const Palette& palette) {

@@ -126,6 +126,20 @@ void JsonReporter::listed(const HostListing& listing) {
   write(std::move(event));
 }
 
+void JsonReporter::evaluated(const EvaluationReport& report) {
+  v1::Event event;
+  auto& out = *event.mutable_host_evaluated();
+  out.set_host(clean_line(report.host));
+  out.set_error(clean_text(report.error));
+  for (const auto& profile : report.profiles) {
+    auto& entry = *out.add_profiles();
+    entry.set_profile(clean_line(profile.name));
+    entry.set_drv(clean_line(profile.drv));
+    entry.set_out(clean_line(profile.out));
+  }
+  write(std::move(event));
+}
+
 void JsonReporter::status(const StatusReport& report) {
   v1::Event event;
   auto& out = *event.mutable_host_status();

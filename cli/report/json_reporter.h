@@ -25,6 +25,7 @@ class JsonReporter : public Reporter {
   void ended(const std::string& host, const HostResult& result, Millis elapsed) override;
   void finished(const std::vector<HostResult>& results, int exit_code, Millis elapsed) override;
   void listed(const HostListing& listing) override;
+  void evaluated(const EvaluationReport& report) override;
   void status(const StatusReport& report) override;
   void checked(const CheckReport& report) override;
   void note(std::string_view text) override;

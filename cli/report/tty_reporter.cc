@@ -109,6 +109,12 @@ void TtyReporter::finished(const std::vector<HostResult>& results, int exit_code
 
 void TtyReporter::listed(const HostListing& listing) { output_.out.write(listing_text(listing)); }
 
+void TtyReporter::evaluated(const EvaluationReport& report) {
+  const bool failed = !report.error.empty();
+  (failed ? output_.err : output_.out)
+      .write(evaluation_text(report, Palette(failed ? output_.err_color : output_.out_color)));
+}
+
 void TtyReporter::status(const StatusReport& report) {
   output_.out.write(status_text(report, clock_.unix_ms(), Palette(output_.out_color)));
 }
