@@ -41,6 +41,9 @@ constexpr OptionSpec kOptions[] = {
      "nixosConfigurations (default: the first it has)"},
     {"override-input", 0, "NAME FLAKE", "replace an input of the flake; repeatable"},
     {"option", 0, "NAME VALUE", "set an option of Nix; repeatable"},
+    {"eval-memory", 0, "SIZE",
+     "memory that evaluation may take: 512M, 4G\n"
+     "(default: three quarters of what is available)"},
     {"impure", 0, "", "evaluate impurely"},
     {"show-trace", 0, "", "show the trace of an evaluation error"},
     {"verbose", 'v', "", "also show what builds and switches print; repeatable"},
@@ -62,19 +65,20 @@ constexpr ExitCodeSpec kSkipped{6, "nothing failed, but some host was skipped"};
 constexpr ExitCodeSpec kStopped{130, "stopped by the user"};
 
 VerbSpec deploy_spec() {
-  return {Verb::kDeploy,
-          "deploy",
-          "bring hosts to what the flake says",
-          "Evaluates, builds and copies each host's system, activates it, runs its health\n"
-          "checks, confirms over a new connection that it can still be reached, and only then\n"
-          "makes it the boot default. A host that fails any of this, or hears no confirmation\n"
-          "in time, goes back by itself to the system that ran before. One host's failure does\n"
-          "not disturb the others. Ctrl-C once starts nothing new, twice detaches.",
-          {"on", "parallel", "goal", "no-magic-rollback", "confirm-timeout", "allow-no-rollback", "yes",
-           "output", "schema", "override-input", "option", "impure", "show-trace", "verbose", "help"},
-          {kGood, kUsage, kNix, kConnection, kRolledBack, kLook, kSkipped, kStopped},
-          {"flurry deploy", "flurry deploy .#web-01,web-02", "flurry deploy --on '@web & !web-03' -p 4",
-           "flurry deploy github:example/fleet --goal dry-activate"}};
+  return {
+      Verb::kDeploy,
+      "deploy",
+      "bring hosts to what the flake says",
+      "Evaluates, builds and copies each host's system, activates it, runs its health\n"
+      "checks, confirms over a new connection that it can still be reached, and only then\n"
+      "makes it the boot default. A host that fails any of this, or hears no confirmation\n"
+      "in time, goes back by itself to the system that ran before. One host's failure does\n"
+      "not disturb the others. Ctrl-C once starts nothing new, twice detaches.",
+      {"on", "parallel", "goal", "no-magic-rollback", "confirm-timeout", "allow-no-rollback", "yes", "output",
+       "schema", "override-input", "option", "eval-memory", "impure", "show-trace", "verbose", "help"},
+      {kGood, kUsage, kNix, kConnection, kRolledBack, kLook, kSkipped, kStopped},
+      {"flurry deploy", "flurry deploy .#web-01,web-02", "flurry deploy --on '@web & !web-03' -p 4",
+       "flurry deploy github:example/fleet --goal dry-activate"}};
 }
 
 VerbSpec hosts_spec() {
@@ -96,7 +100,8 @@ VerbSpec eval_spec() {
           "Evaluates what the flake says about each host and prints the derivation of its\n"
           "system and of each of its users' profiles, as soon as it is known.\n"
           "Nothing is built and no host is contacted. One host's error is its own.",
-          {"on", "output", "schema", "override-input", "option", "impure", "show-trace", "verbose", "help"},
+          {"on", "output", "schema", "override-input", "option", "eval-memory", "impure", "show-trace",
+           "verbose", "help"},
           {{0, "every host was evaluated"}, kUsage, {2, "some host's evaluation failed"}, kStopped},
           {"flurry eval", "flurry eval .#web-01 --show-trace", "flurry eval --on @web --output json"}};
 }
@@ -109,8 +114,8 @@ VerbSpec status_spec() {
           "and compares that with what the flake says: in sync, drifted or not evaluated.\n"
           "Shows failed units, a needed reboot and a deployment that is under way.\n"
           "A deployment whose controller went away is finished by its host, and shown here.",
-          {"on", "parallel", "output", "schema", "override-input", "option", "impure", "show-trace",
-           "verbose", "help"},
+          {"on", "parallel", "output", "schema", "override-input", "option", "eval-memory", "impure",
+           "show-trace", "verbose", "help"},
           {kAnswered, kUsage, {2, "evaluation failed"}, kUnreached, kStopped},
           {"flurry status", "flurry status .#web-01", "flurry status --on @db --output json"}};
 }

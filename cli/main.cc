@@ -61,7 +61,8 @@ int run(int argc, char** argv) {
                                        .nix_options = options->nix_options,
                                        .impure = options->impure,
                                        .show_trace = options->show_trace,
-                                       .schema = options->schema};
+                                       .schema = options->schema,
+                                       .memory = options->eval_memory};
   const auto reporter = make_reporter(*options);
   eval::NixEvaluator evaluator(eval_options);
   ssh::LibsshTransport transport({});

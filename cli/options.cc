@@ -16,6 +16,9 @@ namespace po = boost::program_options;
 // As for confirmTimeout in the flake.
 constexpr Millis kConfirmTimeoutMin{5000};
 constexpr Millis kConfirmTimeoutMax{24LL * 3600 * 1000};
+// Nix alone takes some tens of megabytes.
+constexpr size_t kEvalMemoryMin = size_t{128} << 20;
+constexpr size_t kEvalMemoryMax = size_t{64} << 40;
 
 Error usage(const std::string& message, std::string_view verb = {}) {
   return {ErrorKind::kInvalidInput,
@@ -129,6 +132,21 @@ Result<Millis> parse_duration(std::string_view name, const std::string& text) {
   return out;
 }
 
+// "512M": bytes by powers of 1024.
+Result<size_t> parse_size(std::string_view name, const std::string& text) {
+  size_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, code] = std::from_chars(text.data(), end, value);
+  const std::string_view unit(stop, static_cast<size_t>(end - stop));
+  const size_t at = unit.size() == 1 ? std::string_view("KMGT").find(unit[0]) : std::string_view::npos;
+  if (code != std::errc() || at == std::string_view::npos)
+    return usage("--" + std::string(name) + ": " + quote(text) + " is not a size like 512M or 4G");
+  const size_t shift = 10 * (at + 1);
+  if (value > kEvalMemoryMax >> shift || value << shift < kEvalMemoryMin)
+    return usage("--" + std::string(name) + ": " + quote(text) + " is not within 128M and 64T");
+  return value << shift;
+}
+
 Error bad_choice(std::string_view name, const std::string& text, const std::vector<std::string>& choices) {
   std::string all;
   for (const auto& choice : choices) all += (all.empty() ? "" : ", ") + choice;
@@ -196,6 +214,9 @@ Result<void> read_option(const std::string& name, const std::vector<std::string>
   }
   if (name == "confirm-timeout") {
     ASSIGN_OR_RETURN(options.confirm_timeout, parse_duration(name, value));
+  }
+  if (name == "eval-memory") {
+    ASSIGN_OR_RETURN(options.eval_memory, parse_size(name, value));
   }
   if (name == "override-input") options.override_inputs.emplace_back(value, values.at(1));
   if (name == "option") options.nix_options.emplace_back(value, values.at(1));

@@ -35,6 +35,7 @@ struct Options {
   std::vector<std::pair<std::string, std::string>> override_inputs;
   std::vector<std::pair<std::string, std::string>> nix_options;
   std::optional<FleetSchema> schema;
+  size_t eval_memory = 0;                           // bytes; 0: not given
   std::optional<unsigned long long> to_generation;  // rollback --to
   std::string help;                                 // what --help or a bare `flurry` prints; for Verb::kHelp
 };

@@ -21,8 +21,9 @@ struct EvalOptions {
   std::vector<std::pair<std::string, std::string>> nix_options;      // --option NAME VALUE
   bool impure = false;
   bool show_trace = false;
-  std::optional<FleetSchema> schema;     // --schema; none: the first that the flake has
-  size_t workers_max = 0;                // Nix processes at a time; 0: as cores and memory allow
+  std::optional<FleetSchema> schema;  // --schema; none: the first that the flake has
+  size_t workers_max = 0;             // Nix processes at a time; 0: as cores and memory allow
+  size_t memory = 0;  // bytes for all of them together; 0: three quarters of what is available
   std::vector<std::string> environment;  // "NAME=value" for Nix, added to or replacing ours
 };
 

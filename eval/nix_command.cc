@@ -93,8 +93,9 @@ std::string nix_error_message(std::string_view standard_error, bool whole) {
   return message;
 }
 
-Result<std::string> run_nix(const EvalOptions& options, const std::vector<std::string>& arguments,
-                            const OnLine& on_line, TimePoint deadline, std::stop_token stop) {
+Result<sys::CommandResult> run_nix_program(const EvalOptions& options,
+                                           const std::vector<std::string>& arguments, NixHooks hooks,
+                                           TimePoint deadline, std::stop_token stop) {
   if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped by the user"};
   sys::Command command;
   command.argv = {"nix", "--extra-experimental-features", "nix-command flakes"};
@@ -106,16 +107,26 @@ Result<std::string> run_nix(const EvalOptions& options, const std::vector<std::s
     command.argv.insert(command.argv.end(), {"--option", name, value});
   if (options.impure) command.argv.emplace_back("--impure");
   if (options.show_trace) command.argv.emplace_back("--show-trace");
-  command.environment = nix_environment(options);
-  command.on_stderr_line = on_line;
-  command.stop = stop;
-  ASSIGN_OR_RETURN(auto result, sys::run(command, deadline));
-  if (result.exit_code == 0) return std::move(result.standard_output);
+  command.environment = std::move(hooks.environment);
+  for (auto& entry : nix_environment(options)) command.environment.push_back(std::move(entry));
+  command.on_stderr_line = std::move(hooks.on_line);
+  command.watch = std::move(hooks.watch);
+  command.stop = std::move(stop);
+  return sys::run(command, deadline);
+}
+
+Error nix_failure(const EvalOptions& options, const sys::CommandResult& result) {
   if (result.signal != 0)
-    return Error{ErrorKind::kFailed,
-                 "nix ended by " + sys::describe_exit(result) +
-                     (result.signal == 9 ? " (out of memory? try a smaller number of workers)" : "")};
-  return Error{ErrorKind::kFailed, nix_error_message(result.standard_error, options.show_trace)};
+    return {ErrorKind::kFailed,
+            "nix ended by " + sys::describe_exit(result) + (result.signal == 9 ? " (out of memory?)" : "")};
+  return {ErrorKind::kFailed, nix_error_message(result.standard_error, options.show_trace)};
+}
+
+Result<std::string> run_nix(const EvalOptions& options, const std::vector<std::string>& arguments,
+                            TimePoint deadline, std::stop_token stop) {
+  ASSIGN_OR_RETURN(auto result, run_nix_program(options, arguments, {}, deadline, std::move(stop)));
+  if (result.exit_code != 0) return nix_failure(options, result);
+  return std::move(result.standard_output);
 }
 
 }  // namespace flurry::eval

@@ -7,18 +7,30 @@
 #include <vector>
 
 #include "core/result.h"
+#include "core/sys/subprocess.h"
 #include "core/time.h"
 #include "eval/evaluator.h"
 
 namespace flurry::eval {
 
-using OnLine = std::function<void(std::string_view line)>;
-
 // Runs `nix ARGUMENTS…` with the flags that every call gets and the user's options, and returns its
-// stdout. kFailed: its message, cleaned (nix_error_message). `on_line` sees stderr; may be empty. A
-// stop is looked at before the start; the deadline ends a running program. Any thread.
+// stdout. kFailed: its message, cleaned (nix_error_message). The deadline and a stop end a running program.
+// Any thread.
 Result<std::string> run_nix(const EvalOptions& options, const std::vector<std::string>& arguments,
-                            const OnLine& on_line, TimePoint deadline, std::stop_token stop);
+                            TimePoint deadline, std::stop_token stop);
+
+// What a caller has to do with a running program; see sys::Command.
+struct NixHooks {
+  std::function<void(std::string_view line)> on_line;  // of stderr
+  std::function<bool(pid_t)> watch;
+  std::vector<std::string> environment;  // goes before what the options have
+};
+
+// As run_nix, but however the program ended is a value. nix_failure() makes an error of it.
+Result<sys::CommandResult> run_nix_program(const EvalOptions& options,
+                                           const std::vector<std::string>& arguments, NixHooks hooks,
+                                           TimePoint deadline, std::stop_token stop);
+Error nix_failure(const EvalOptions& options, const sys::CommandResult& result);
 
 // The environment that every Nix program is given.
 std::vector<std::string> nix_environment(const EvalOptions& options);

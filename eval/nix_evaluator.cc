@@ -46,7 +46,7 @@ class FlakeReader {
   // Fills flake_ref, eval_ref and revision.
   Result<void> lock(const std::string& flake_ref) {
     source_.flake_ref = flake_ref;
-    const auto output = run_nix(options_, {"flake", "metadata", "--json", flake_ref}, {}, deadline_, stop_);
+    const auto output = run_nix(options_, {"flake", "metadata", "--json", flake_ref}, deadline_, stop_);
     if (!output) return output.error().with_context("flake " + quote(flake_ref));
     ASSIGN_OR_RETURN(const Json root, parse_json(*output, "nix flake metadata"));
     try {
@@ -59,7 +59,7 @@ class FlakeReader {
 
   Result<Probe> probe(const char* output, const char* expression) const {
     auto text = run_nix(options_, {"eval", "--json", source_.eval_ref + "#" + output, "--apply", expression},
-                        {}, deadline_, stop_);
+                        deadline_, stop_);
     if (text) return Probe(*std::move(text));
     if (is_missing(text.error())) return Probe();
     return text.error().with_context("reading " + std::string(output) + " of flake " +

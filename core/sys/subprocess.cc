@@ -24,6 +24,8 @@ constexpr size_t kReadChunk = 64 << 10;
 constexpr Millis kKillAfterTerm{2000};
 // A program may close its output long before it ends; waitpid has no deadline, so ask this often.
 constexpr Millis kReapInterval{20};
+constexpr Millis kTurnMax{100};
+constexpr Millis kWatchInterval{50};
 
 // The child's side of the conversation, fed and drained by one poll loop.
 class Conversation {
@@ -148,9 +150,15 @@ Result<CommandResult> run(const Command& command, TimePoint deadline) {
 
   CommandResult result;
   Conversation conversation(command, std::move(in.first), std::move(out_read), std::move(err_read));
+  const Millis turn_max = command.watch ? kWatchInterval : kTurnMax;
   while (conversation.is_open() && !conversation.overflowed() && !command.stop.stop_requested() &&
          now() < deadline) {
-    conversation.turn(std::clamp<Millis>(deadline - now(), Millis(0), Millis(100)));
+    conversation.turn(std::clamp<Millis>(deadline - now(), Millis(0), turn_max));
+    if (command.watch && !command.watch(pid)) {
+      result.ended_by_watch = true;
+      ::kill(-pid, SIGKILL);
+      break;
+    }
     // A grandchild may keep the pipe open after the program itself has ended.
     siginfo_t info{};
     if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -18,6 +20,9 @@ struct Command {
   size_t output_limit = 64u << 20;  // of stdout; more is an error
   // Called with each line of stderr as it comes, without its newline. May be empty.
   std::function<void(std::string_view)> on_stderr_line;
+  // Called every 50 ms or oftener while the program runs, and after each piece of its output; false kills
+  // its group at once, which is a result (`ended_by_watch`). May be empty.
+  std::function<bool(pid_t)> watch;
   // Ends the program as its deadline would; the result is then kCancelled. Default: never.
   std::stop_token stop;
 };
@@ -25,6 +30,7 @@ struct Command {
 struct CommandResult {
   int exit_code = -1;  // -1 when ended by a signal
   int signal = 0;
+  bool ended_by_watch = false;
   std::string standard_output;
   std::string standard_error;  // the last 64 KiB
 };

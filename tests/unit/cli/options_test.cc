@@ -67,6 +67,18 @@ TEST(Options, Forms) {
   EXPECT_EQ(parse({"help", "status"})->help, parse({"status", "-h"})->help);
 }
 
+TEST(Options, TakeASizeForTheEvaluationsMemory) {
+  EXPECT_EQ(parse({"eval", "--eval-memory", "4G"})->eval_memory, size_t{4} << 30);
+  EXPECT_EQ(parse({"deploy", "--eval-memory=512M"})->eval_memory, size_t{512} << 20);
+  const std::string help = "; see 'flurry --help'";
+  for (const char* bad : {"4", "G", "4GiB", "-4G", "4.5G", "99999999999999999999G"})
+    EXPECT_EQ(error_of({"eval", "--eval-memory", bad}),
+              "--eval-memory: '" + std::string(bad) + "' is not a size like 512M or 4G" + help);
+  for (const char* bad : {"127M", "65T", "18014398509481985K"})
+    EXPECT_EQ(error_of({"eval", "--eval-memory", bad}),
+              "--eval-memory: '" + std::string(bad) + "' is not within 128M and 64T" + help);
+}
+
 TEST(Options, ErrorsSayWhatAndWhere) {
   const std::string help = "; see 'flurry --help'";
   EXPECT_EQ(error_of({"deplo"}), "unknown verb 'deplo' (did you mean 'deploy'?)" + help);

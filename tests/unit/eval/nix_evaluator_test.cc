@@ -147,6 +147,51 @@ TEST_F(NixTest, OneHostsErrorIsItsOwn) {
   EXPECT_NE(answers.at("f").find("attribute 'config' missing"), std::string::npos) << answers.at("f");
 }
 
+// What no `tryEval` catches, up to what ends the process.
+TEST_F(NixTest, WhateverEndsOneHostsEvaluationTheOthersGoOn) {
+  const auto fleet = load(nix_->flake(R"(nixosConfigurations = let loop = x: 1 + loop (x + 1); in {
+      a = nixos (mk "sys-a" ""); z = nixos (mk "sys-z" "");
+      abort = nixos (builtins.abort "gave up");
+      deep = nixos (mk "x${toString (loop 0)}" "");
+      missing = nixos { };
+      recursion = let x = x; in nixos x;
+      type = nixos (mk "x" 1); };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto answers = evaluate(*fleet);
+  ASSERT_EQ(answers.size(), 7u);
+  EXPECT_EQ(answers.at("a"), "sys-a");
+  EXPECT_EQ(answers.at("z"), "sys-z");
+  for (const auto& [host, said] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"abort", "gave up"},
+                                                                  {"deep", "stack overflow"},
+                                                                  {"missing", "not a derivation"},
+                                                                  {"recursion", "infinite recursion"}})
+    EXPECT_NE(answers.at(host).find(said), std::string::npos) << host << ": " << answers.at(host);
+}
+
+TEST_F(NixTest, AHostThatNeedsMoreMemoryThanIsGivenIsToldSoAndTheOthersGoOn) {
+  const auto fleet = load(nix_->flake(R"(nixosConfigurations = {
+      a = nixos (mk "sys-a" ""); z = nixos (mk "sys-z" "");
+      huge = nixos (mk "x${toString (builtins.length (builtins.sort builtins.lessThan
+        (builtins.genList (n: "${toString n}-long-enough-to-count") 6000000)))}" ""); };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  auto options = nix_->options();
+  options.memory = size_t{256} << 20;
+  std::map<std::string, std::string> answers;
+  NixEvaluator(options).evaluate(*fleet, {0, 1, 2},
+                                 [&](size_t host, Result<HostDerivations> system) {
+                                   answers[fleet->hosts[host].name.str()] =
+                                       system ? std::string(system->system()->out.name())
+                                              : system.error().message;
+                                 },
+                                 soon(), {});
+  EXPECT_EQ(answers["a"], "sys-a");
+  EXPECT_EQ(answers["z"], "sys-z");
+  EXPECT_NE(answers["huge"].find("--eval-memory"), std::string::npos) << answers["huge"];
+}
+
 TEST_F(NixTest, EvaluatesOwnPathsBesidePlainOnes) {
   const auto fleet = load(nix_->flake(R"(
     nixosConfigurations.plain = nixos (mk "sys-plain" "");
