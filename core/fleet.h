@@ -79,6 +79,7 @@ enum class FleetSchema { kFlurry, kDeployRs, kColmena, kNixosConfigurations };
 struct Fleet {
   std::string flake_ref;  // as the user gave it, for messages
   std::string eval_ref;   // what to evaluate further: the locked flake where Nix can lock it
+  std::string lock;       // the flake and all of its inputs by their contents; empty where some may change
   std::string revision;   // 40 hex digits, with "-dirty" for a changed work tree; "dirty" alone; or empty
   FleetSchema schema = FleetSchema::kFlurry;
   std::vector<HostConfig> hosts;  // sorted by name; at most kHostsMax

@@ -72,8 +72,7 @@ Result<void> Builder::build(const ProfileDerivation& derivation, const OnLog& on
                   "--add-root",
                   roots_ + "/" + std::string(derivation.out.hash_part()),
                   "--indirect"};
-  for (const auto& [name, value] : options_.nix_options)
-    command.argv.insert(command.argv.end(), {"--option", name, value});
+  for (auto& word : nix_settings(options_)) command.argv.push_back(std::move(word));
   command.environment = nix_environment(options_);
   BuildLog log(on_log);
   command.on_stderr_line = [&log](std::string_view line) { log.take_line(line); };

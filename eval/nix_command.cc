@@ -31,6 +31,11 @@ std::string join(const std::vector<std::string>& lines, size_t from, size_t to) 
   return out;
 }
 
+// Nix refuses what is about flakes where a command has nothing to do with them.
+bool reads_a_flake(const std::vector<std::string>& arguments) {
+  return !arguments.empty() && (arguments[0] == "eval" || arguments[0] == "flake");
+}
+
 // The mistake that most new users of flakes make, in words that Nix doesn't find.
 std::string untracked_hint(const std::string& message) {
   const size_t source = message.find("-source");
@@ -41,6 +46,12 @@ std::string untracked_hint(const std::string& message) {
 }
 
 }  // namespace
+
+std::vector<std::string> nix_settings(const EvalOptions& options) {
+  std::vector<std::string> words;
+  for (const auto& [name, value] : options.nix_options) words.insert(words.end(), {"--option", name, value});
+  return words;
+}
 
 std::vector<std::string> nix_environment(const EvalOptions& options) {
   std::vector<std::string> environment{"NO_COLOR=1", "LC_ALL=C"};
@@ -100,13 +111,14 @@ Result<sys::CommandResult> run_nix_program(const EvalOptions& options,
   sys::Command command;
   command.argv = {"nix", "--extra-experimental-features", "nix-command flakes"};
   command.argv.insert(command.argv.end(), arguments.begin(), arguments.end());
-  command.argv.emplace_back("--no-write-lock-file");
-  for (const auto& [name, flake] : options.override_inputs)
-    command.argv.insert(command.argv.end(), {"--override-input", name, flake});
-  for (const auto& [name, value] : options.nix_options)
-    command.argv.insert(command.argv.end(), {"--option", name, value});
-  if (options.impure) command.argv.emplace_back("--impure");
-  if (options.show_trace) command.argv.emplace_back("--show-trace");
+  for (auto& word : nix_settings(options)) command.argv.push_back(std::move(word));
+  if (reads_a_flake(arguments)) {
+    command.argv.emplace_back("--no-write-lock-file");
+    for (const auto& [name, flake] : options.override_inputs)
+      command.argv.insert(command.argv.end(), {"--override-input", name, flake});
+    if (options.impure) command.argv.emplace_back("--impure");
+    if (options.show_trace) command.argv.emplace_back("--show-trace");
+  }
   command.environment = std::move(hooks.environment);
   for (auto& entry : nix_environment(options)) command.environment.push_back(std::move(entry));
   command.on_stderr_line = std::move(hooks.on_line);

@@ -32,6 +32,9 @@ Result<sys::CommandResult> run_nix_program(const EvalOptions& options,
                                            TimePoint deadline, std::stop_token stop);
 Error nix_failure(const EvalOptions& options, const sys::CommandResult& result);
 
+// The user's settings, as words for any of Nix's programs.
+std::vector<std::string> nix_settings(const EvalOptions& options);
+
 // The environment that every Nix program is given.
 std::vector<std::string> nix_environment(const EvalOptions& options);
 

@@ -1,6 +1,8 @@
 #include "eval/nix_evaluator.h"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -43,7 +45,7 @@ class FlakeReader {
   FlakeReader(const EvalOptions& options, TimePoint deadline, std::stop_token stop)
       : options_(options), deadline_(deadline), stop_(std::move(stop)) {}
 
-  // Fills flake_ref, eval_ref and revision.
+  // Fills flake_ref, eval_ref, lock and revision.
   Result<void> lock(const std::string& flake_ref) {
     source_.flake_ref = flake_ref;
     const auto output = run_nix(options_, {"flake", "metadata", "--json", flake_ref}, deadline_, stop_);
@@ -79,6 +81,19 @@ class FlakeReader {
   const Fleet& source() const { return source_; }
 
  private:
+  // What the flake's own lock file doesn't name may be another by the time that it is evaluated.
+  static bool has_locked_inputs(const Json& root, const Json& locked) {
+    const Json locks = root.value("locks", Json::object());
+    const Json nodes = locks.value("nodes", Json::object());
+    if (!nodes.is_object() || nodes.empty()) return false;
+    if (nodes.size() == 1) return true;  // the flake itself
+    std::ifstream file(root.value("path", std::string()) + "/" + locked.value("dir", std::string()) +
+                       "/flake.lock");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const auto written = parse_json(text, "flake.lock");
+    return written && *written == locks;
+  }
+
   void read_metadata(const Json& root) {
     const Json locked = root.value("locked", Json::object());
     source_.revision = root.value("revision", root.value("dirtyRevision", std::string()));
@@ -89,8 +104,9 @@ class FlakeReader {
     // 2.8 forgets "submodules" when it writes the URL.
     const bool lossy = locked.contains("submodules") || locked.contains("lfs");
     source_.eval_ref = source_.flake_ref;
-    if (!dirty && !lossy && locked.contains("narHash"))
-      source_.eval_ref = root.value("url", source_.flake_ref);
+    if (dirty || lossy || !locked.contains("narHash")) return;
+    source_.eval_ref = root.value("url", source_.flake_ref);
+    if (has_locked_inputs(root, locked)) source_.lock = locked.dump() + "\n" + root["locks"].dump();
   }
 
   const EvalOptions& options_;
@@ -106,6 +122,7 @@ Error bad_flake(const Fleet& source, const std::string& what) {
 Fleet with_source(Fleet fleet, const Fleet& source) {
   fleet.flake_ref = source.flake_ref;
   fleet.eval_ref = source.eval_ref;
+  fleet.lock = source.lock;
   fleet.revision = source.revision;
   return fleet;
 }

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <optional>
+
+#include "core/nix/daemon.h"
 #include "eval/evaluator.h"
 
 namespace flurry::eval {
 
-// Evaluates by the `nix` program in PATH (2.8 and newer). A stop is seen between two processes;
-// the deadline ends a running one.
+// Evaluates by the `nix` program in PATH (2.8 and newer). What it finds stays in the store for as long as it
+// lives. The deadline and a stop end a running program.
 class NixEvaluator : public Evaluator {
  public:
   explicit NixEvaluator(EvalOptions options) : options_(std::move(options)) {}
@@ -16,6 +19,7 @@ class NixEvaluator : public Evaluator {
 
  private:
   const EvalOptions options_;
+  std::optional<nix::Daemon> store_;  // holds what was evaluated; none: there is no daemon, nothing is held
 };
 
 }  // namespace flurry::eval

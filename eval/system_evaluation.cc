@@ -2,11 +2,14 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <set>
 #include <thread>
 #include <variant>
 
 #include "core/sys/bounded_queue.h"
+#include "core/sys/clock.h"
 #include "core/sys/memory.h"
+#include "eval/eval_cache.h"
 #include "eval/eval_process.h"
 #include "eval/eval_schedule.h"
 #include "eval/nix_evaluator.h"
@@ -17,6 +20,7 @@ namespace flurry::eval {
 namespace {
 
 constexpr size_t kNewsWaitingMax = 256;
+constexpr Millis kStoreTimeout{10'000};
 
 struct News {
   size_t job;
@@ -72,13 +76,72 @@ std::vector<size_t> groups_of(const std::vector<EvalTask>& tasks) {
   return groups;
 }
 
+// What was evaluated before, and is still worth something.
+class Known {
+ public:
+  Known(const Fleet& fleet, const EvalOptions& options, nix::Daemon* store, TimePoint deadline,
+        std::stop_token stop)
+      : fleet_(fleet), store_(store) {
+    if (store_ != nullptr) cache_ = EvalCache::open(fleet, options, deadline, std::move(stop));
+  }
+  ~Known() { cache_.save(); }
+  Known(const Known&) = delete;
+  Known& operator=(const Known&) = delete;
+
+  // The hosts of which everything is known, and it is all in the store, where nothing can take it from now
+  // on.
+  std::map<size_t, HostDerivations> find(const std::vector<size_t>& hosts) {
+    std::map<size_t, HostDerivations> found;
+    if (!cache_.is_on()) return found;
+    std::vector<StorePath> drvs;
+    for (const size_t host : hosts) {
+      const HostConfig& config = fleet_.hosts[host];
+      HostDerivations derivations;
+      const auto profiles = ordered_profiles(config);
+      for (const auto& profile : profiles)
+        if (auto paths = cache_.find(config.name, profile.name)) {
+          drvs.push_back(paths->drv);
+          derivations.profiles.push_back({profile, std::move(paths->drv), std::move(paths->out)});
+        }
+      if (derivations.profiles.size() == profiles.size()) found.emplace(host, std::move(derivations));
+    }
+    const auto valid = hold(drvs);
+    std::erase_if(found, [&valid](const auto& entry) {
+      const auto& profiles = entry.second.profiles;
+      return std::any_of(profiles.begin(), profiles.end(),
+                         [&valid](const auto& profile) { return !valid.contains(profile.drv); });
+    });
+    return found;
+  }
+
+  // Holds what was just evaluated, before the process that holds it now has ended.
+  void add(size_t host, const std::string& profile, const DerivationPaths& paths) {
+    hold({paths.drv});
+    cache_.add(fleet_.hosts[host].name, profile, paths);
+  }
+
+ private:
+  std::set<StorePath> hold(const std::vector<StorePath>& drvs) {
+    if (store_ == nullptr || drvs.empty()) return {};
+    const TimePoint deadline = sys::now() + kStoreTimeout;
+    if (!store_->add_temp_roots(drvs, deadline)) return {};
+    const auto valid = store_->query_valid_paths(drvs, deadline);
+    return valid ? std::set<StorePath>(valid->begin(), valid->end()) : std::set<StorePath>();
+  }
+
+  const Fleet& fleet_;
+  nix::Daemon* const store_;
+  EvalCache cache_;
+};
+
 // The loop between the schedule and its processes.
 class Evaluation {
  public:
-  Evaluation(const Fleet& fleet, const EvalOptions& options, const std::vector<size_t>& hosts,
+  Evaluation(const Fleet& fleet, const EvalOptions& options, const std::vector<size_t>& hosts, Known& known,
              const Evaluator::OnHost& on_host, TimePoint deadline, std::stop_token stop)
       : fleet_(fleet),
         options_(options),
+        known_(known),
         on_host_(on_host),
         deadline_(deadline),
         stop_(std::move(stop)),
@@ -127,6 +190,9 @@ class Evaluation {
     const auto job = find(news.job);
     if (auto* answer = std::get_if<EvalProcess::Answer>(&news.what)) {
       if (answer->is_last) schedule_.answered(news.job);
+      const size_t host = job->details[answer->task].host;
+      if (answer->paths)
+        known_.add(host, ordered_profiles(fleet_.hosts[host])[answer->profile].name, *answer->paths);
       tell(job->details[answer->task].host, answer->profile, std::move(answer->paths));
       return;
     }
@@ -151,6 +217,7 @@ class Evaluation {
 
   const Fleet& fleet_;
   const EvalOptions& options_;
+  Known& known_;
   const Evaluator::OnHost& on_host_;
   const TimePoint deadline_;
   const std::stop_token stop_;
@@ -167,7 +234,18 @@ class Evaluation {
 void NixEvaluator::evaluate(const Fleet& fleet, const std::vector<size_t>& hosts, const OnHost& on_host,
                             TimePoint deadline, std::stop_token stop) {
   if (hosts.empty()) return;
-  Evaluation(fleet, options_, hosts, on_host, deadline, std::move(stop)).run();
+  if (!store_)
+    if (auto store = nix::Daemon::connect(std::min(deadline, sys::now() + kStoreTimeout)))
+      store_ = std::move(*store);
+  Known known(fleet, options_, store_ ? &*store_ : nullptr, deadline, stop);
+  const auto found = known.find(hosts);
+  std::vector<size_t> others;
+  for (const size_t host : hosts)
+    if (const auto it = found.find(host); it == found.end())
+      others.push_back(host);
+    else
+      on_host(host, it->second);
+  if (!others.empty()) Evaluation(fleet, options_, others, known, on_host, deadline, std::move(stop)).run();
 }
 
 }  // namespace flurry::eval
