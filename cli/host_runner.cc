@@ -18,7 +18,6 @@ constexpr Millis kConfirmTimeout{10'000};
 constexpr Millis kReattachTimeout{15'000};
 constexpr Millis kObserveWait{2000};
 constexpr Millis kEvaluateTimeout{3600'000};
-constexpr Millis kBuildTimeout{24 * 3600'000};
 constexpr Millis kStoreTimeout{30'000};
 
 template <typename... Ts>
@@ -33,8 +32,11 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 HostRunner::HostRunner(RunnerParts parts)
     : parts_(parts),
       hosts_(parts.fleet.hosts.size()),
-      // Each build asks the daemon for as many jobs as Nix allows; more at once only fight over them.
-      build_slots_(std::max(1u, std::thread::hardware_concurrency())) {}
+      builds_(parts.eval_options, parts.fleet.hosts.size(),
+              {[this](size_t host, std::string_view line) {
+                 parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
+               },
+               [this](size_t host, const Result<void>& built) { on_built(host, built); }}) {}
 
 HostRunner::~HostRunner() {
   for (auto& task : tasks_) task.thread.request_stop();
@@ -47,9 +49,14 @@ void HostRunner::start(HostAction action) {
     to_evaluate_.emplace_back(action.host, action.id);
     return;
   }
+  if (const auto* build = std::get_if<action::Build>(&action.what)) {
+    hosts_[action.host].building = action.id;
+    builds_.request(action.host, build->system.profiles);
+    return;
+  }
   ++hosts_[action.host].holders;
-  spawn([this, action = std::move(action)](std::stop_token stop) {
-    parts_.happenings.push(ActionEnded{action.id, run(action.host, action.what, stop)});
+  spawn([this, action = std::move(action)](const std::stop_token&) {
+    parts_.happenings.push(ActionEnded{action.id, run(action.host, action.what)});
     let_go(action.host);
   });
 }
@@ -62,7 +69,6 @@ void HostRunner::release(size_t host) {
 void HostRunner::let_go(size_t host) {
   if (--hosts_[host].holders > 0) return;
   hosts_[host].session.reset();
-  hosts_[host].builder.reset();
 }
 
 void HostRunner::flush() {
@@ -83,12 +89,12 @@ void HostRunner::reap() {
   std::erase_if(tasks_, [](const Task& task) { return task.done.load(); });
 }
 
-Result<ActionValue> HostRunner::run(size_t host, const action::Any& what, std::stop_token stop) {
+Result<ActionValue> HostRunner::run(size_t host, const action::Any& what) {
   return std::visit(
       Overloaded{
           [&](const action::Connect&) { return connect(host); },
           [&](const action::Evaluate&) { return Result<ActionValue>(ActionValue{}); },
-          [&](const action::Build& build_action) { return build(host, build_action.system, stop); },
+          [&](const action::Build&) { return Result<ActionValue>(ActionValue{}); },
           [&](const action::Copy& copy_action) { return copy(host, copy_action.paths); },
           [&](const action::Begin& begin_action) { return begin(host, begin_action.spec); },
           [&](const action::Observe& observe_action) { return observe(host, observe_action.seen); },
@@ -127,19 +133,11 @@ void HostRunner::evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted
   parts_.evaluator.evaluate(parts_.fleet, hosts, on_host, sys::now() + kEvaluateTimeout, stop);
 }
 
-Result<ActionValue> HostRunner::build(size_t host, const HostDerivations& system, std::stop_token stop) {
-  while (!build_slots_.try_acquire_for(Millis(100)))
-    if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped"};
-  hosts_[host].builder = std::make_unique<eval::Builder>(parts_.eval_options);
-  const auto on_log = [&](std::string_view line) {
-    parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
-  };
-  Result<void> built;
-  for (const auto& profile : system.profiles)
-    if (built) built = hosts_[host].builder->build(profile, on_log, sys::now() + kBuildTimeout, stop);
-  build_slots_.release();
-  if (!built) return built.error();
-  return ActionValue{};
+void HostRunner::on_built(size_t host, const Result<void>& built) {
+  if (built)
+    parts_.happenings.push(ActionEnded{hosts_[host].building, ActionValue{}});
+  else
+    parts_.happenings.push(ActionEnded{hosts_[host].building, built.error()});
 }
 
 Result<ActionValue> HostRunner::copy(size_t host, const std::vector<StorePath>& paths) {

@@ -4,7 +4,6 @@
 #include <deque>
 #include <list>
 #include <memory>
-#include <semaphore>
 #include <string>
 #include <thread>
 #include <variant>
@@ -17,7 +16,7 @@
 #include "core/fleet.h"
 #include "core/rollout.h"
 #include "core/sys/bounded_queue.h"
-#include "eval/builder.h"
+#include "eval/builds.h"
 #include "eval/evaluator.h"
 
 namespace flurry {
@@ -59,23 +58,23 @@ class HostRunner {
   void start(HostAction action);
   // Evaluations started since the last call run together.
   void flush();
-  // The host has ended: its connection is closed and what it held let go, once no action works on it.
+  // The host has ended: its connection is closed, once no action works on it.
   void release(size_t host);
 
  private:
   struct Host {
     std::unique_ptr<HostSession> session;
-    std::unique_ptr<eval::Builder> builder;  // holds what it built until the host has it
-    // The actions in flight and the wish for more; the last one to leave lets go of the above.
+    ActionId building = 0;  // the action that waits for the build
+    // The actions in flight and the wish for more; the last one to leave closes the session.
     std::atomic<int> holders = 1;
   };
 
   void spawn(std::function<void(std::stop_token)> work);
   void reap();
   void let_go(size_t host);
-  Result<ActionValue> run(size_t host, const action::Any& what, std::stop_token stop);
+  void on_built(size_t host, const Result<void>& built);
+  Result<ActionValue> run(size_t host, const action::Any& what);
   Result<ActionValue> connect(size_t host);
-  Result<ActionValue> build(size_t host, const HostDerivations& system, std::stop_token stop);
   Result<ActionValue> copy(size_t host, const std::vector<StorePath>& paths);
   Result<ActionValue> begin(size_t host, const ActivationSpec& spec);
   Result<ActionValue> observe(size_t host, uint64_t seen);
@@ -87,13 +86,13 @@ class HostRunner {
   RunnerParts parts_;
   std::deque<Host> hosts_;
   std::vector<std::pair<size_t, ActionId>> to_evaluate_;
-  std::counting_semaphore<> build_slots_;
 
   struct Task {
     std::atomic<bool> done = false;
     std::jthread thread;
   };
   std::list<Task> tasks_;
+  eval::Builds builds_;  // its requests are hosts
 };
 
 }  // namespace flurry

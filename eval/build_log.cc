@@ -93,7 +93,7 @@ void BuildLog::take_line(std::string_view line) {
 void BuildLog::take_log(uint64_t activity, std::string line) {
   const auto building = building_.find(activity);
   if (building == building_.end()) return;
-  if (on_log_) on_log_(short_name(building->second) + "> " + line);
+  if (on_line_) on_line_(short_name(building->second) + "> " + line);
   if (tails_.size() >= kTailsMax && !tails_.contains(building->second)) return;
   Tail& tail = tails_[building->second];
   tail.push_back(line.substr(0, kTailLineMax));
@@ -104,22 +104,20 @@ void BuildLog::take_message(std::string text) {
   if (text.starts_with("error: ")) text.erase(0, 7);
   if (text.size() > kMessageMax) text.resize(kMessageMax);
   last_error_ = text;
-  const std::string drv = first_drv(text);
-  if (!cause_.empty() || drv.empty() || is_consequence(text)) return;
-  cause_ = text;
-  cause_drv_ = drv;
+  std::string drv = first_drv(text);
+  if (drv.empty() || is_consequence(text) || failed_.size() >= kTailsMax || !failed_.insert(drv).second)
+    return;
+  BuildFailure failure{std::move(drv), std::move(text), {}};
+  if (const auto tail = tails_.find(failure.drv); tail != tails_.end())
+    for (const auto& line : tail->second) failure.log_tail += "\n    " + line;
+  if (on_failure_) on_failure_(std::move(failure));
 }
 
-std::string BuildLog::describe_failure(const std::string& drv) const {
-  if (cause_.empty()) return last_error_.empty() ? "build failed without a message" : "build: " + last_error_;
-  const bool own = cause_drv_ == drv;
+std::string BuildFailure::describe(bool is_own) const {
   std::string out =
-      own ? "build failed: " + cause_ : "build: dependency " + short_name(cause_drv_) + " failed: " + cause_;
-  const auto tail = tails_.find(cause_drv_);
-  if (tail == tails_.end()) return out;
-  out += "\n  the end of its log:";
-  for (const auto& line : tail->second) out += "\n    " + line;
-  return out + "\n  all of it: nix log " + cause_drv_;
+      is_own ? "build failed: " + cause : "build: dependency " + short_name(drv) + " failed: " + cause;
+  if (log_tail.empty()) return out;
+  return out + "\n  the end of its log:" + log_tail + "\n  all of it: nix log " + drv;
 }
 
 }  // namespace flurry::eval

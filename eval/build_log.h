@@ -2,27 +2,42 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
-#include "eval/builder.h"
-
 namespace flurry::eval {
+
+// A derivation that failed by itself.
+struct BuildFailure {
+  std::string drv;
+  std::string cause;     // Nix's words
+  std::string log_tail;  // lines, indented; empty where it said nothing
+
+  // Why a host can't have what it needs, for a person: what failed, the end of its log, how to read all of
+  // it. `is_own`: it is the host's derivation itself.
+  std::string describe(bool is_own) const;
+};
 
 // Follows one Nix program's --log-format internal-json: which derivation says what, and which failed.
 // Lines and types that it doesn't know are skipped, as newer versions add some. One thread.
 class BuildLog {
  public:
-  // Each log line goes to `on_log` as "name> line"; it may be empty.
-  explicit BuildLog(Builder::OnLog on_log) : on_log_(std::move(on_log)) {}
+  using OnLine = std::function<void(std::string_view line)>;
+  using OnFailure = std::function<void(BuildFailure failure)>;
+
+  // Each log line goes to `on_line` as "name> line", each derivation that fails by itself to `on_failure`,
+  // once. Both may be empty.
+  BuildLog(OnLine on_line, OnFailure on_failure)
+      : on_line_(std::move(on_line)), on_failure_(std::move(on_failure)) {}
 
   // One line of the program's stderr.
   void take_line(std::string_view line);
 
-  // Why building `drv` failed, for a person: the derivation that failed by itself, the end of its
-  // log, how to read all of it.
-  std::string describe_failure(const std::string& drv) const;
+  // What the program said last of what went wrong; for failures that no derivation is named for.
+  const std::string& last_error() const { return last_error_; }
 
  private:
   using Tail = std::deque<std::string>;
@@ -30,11 +45,11 @@ class BuildLog {
   void take_message(std::string text);
   void take_log(uint64_t activity, std::string line);
 
-  Builder::OnLog on_log_;
+  OnLine on_line_;
+  OnFailure on_failure_;
   std::map<uint64_t, std::string> building_;  // activity to derivation
   std::map<std::string, Tail> tails_;         // derivation to the end of its log
-  std::string cause_;                         // the first error of a derivation's own
-  std::string cause_drv_;
+  std::set<std::string> failed_;
   std::string last_error_;
 };
 

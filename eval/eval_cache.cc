@@ -65,8 +65,7 @@ std::optional<std::string> what_nix(const EvalOptions& options, TimePoint deadli
   bare.environment = options.environment;
   const auto version = run_nix(bare, {"--version"}, deadline, stop);
   if (!version) return std::nullopt;
-  auto settings = run_nix(options, {"show-config", "--json"}, deadline, stop);
-  if (!settings) settings = run_nix(options, {"config", "show", "--json"}, deadline, stop);
+  const auto settings = nix_settings_json(options, deadline, stop);
   if (!settings) return std::nullopt;
   const auto text = settings_text(*settings);
   if (!text) return std::nullopt;

@@ -141,4 +141,10 @@ Result<std::string> run_nix(const EvalOptions& options, const std::vector<std::s
   return std::move(result.standard_output);
 }
 
+Result<std::string> nix_settings_json(const EvalOptions& options, TimePoint deadline, std::stop_token stop) {
+  auto settings = run_nix(options, {"show-config", "--json"}, deadline, stop);
+  if (settings) return settings;
+  return run_nix(options, {"config", "show", "--json"}, deadline, std::move(stop));
+}
+
 }  // namespace flurry::eval

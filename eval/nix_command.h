@@ -32,6 +32,9 @@ Result<sys::CommandResult> run_nix_program(const EvalOptions& options,
                                            TimePoint deadline, std::stop_token stop);
 Error nix_failure(const EvalOptions& options, const sys::CommandResult& result);
 
+// All settings that Nix has, as JSON: `nix show-config --json`, or what newer versions call it.
+Result<std::string> nix_settings_json(const EvalOptions& options, TimePoint deadline, std::stop_token stop);
+
 // The user's settings, as words for any of Nix's programs.
 std::vector<std::string> nix_settings(const EvalOptions& options);
 

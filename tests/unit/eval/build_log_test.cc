@@ -21,33 +21,40 @@ std::string error(const std::string& text) {
   return R"(@nix {"action":"msg","level":0,"raw_msg":")" + text + R"("})";
 }
 
-TEST(BuildLog, AttributesADependency) {
+TEST(BuildLog, TellsADerivationThatFailsByItselfOnceAndWithTheEndOfItsLog) {
   std::string seen;
-  BuildLog log([&](std::string_view line) { seen += line; });
+  std::vector<BuildFailure> failures;
+  BuildLog log([&](std::string_view line) { seen += line; },
+               [&](BuildFailure failure) { failures.push_back(std::move(failure)); });
   log.take_line(start(1, kLib));
   for (int i = 0; i < 20; ++i) log.take_line(said(1, "line" + std::to_string(i)));
   log.take_line(error("Cannot build '" + kLib + "'."));
+  log.take_line(error("Cannot build '" + kLib + "'."));
   log.take_line(R"(@nix {"action":"stop","id":1})");
   log.take_line(error("1 dependencies of derivation '" + kTop + "' failed to build"));
-  const auto message = log.describe_failure(kTop);
+  ASSERT_EQ(failures.size(), 1u);
+  EXPECT_EQ(failures[0].drv, kLib);
+  const auto message = failures[0].describe(false);
   EXPECT_TRUE(message.starts_with("build: dependency lib failed: Cannot build '" + kLib)) << message;
   EXPECT_EQ(message.find("line9\n"), std::string::npos) << message;
   EXPECT_NE(message.find("line10\n"), std::string::npos) << message;
+  EXPECT_TRUE(message.ends_with("\n  all of it: nix log " + kLib)) << message;
+  EXPECT_TRUE(failures[0].describe(true).starts_with("build failed: Cannot build"));
   EXPECT_TRUE(seen.starts_with("lib> line0")) << seen;
 }
 
 // Its copy would be made by recursion, and the stack would end.
 TEST(BuildLog, BearsDeepNesting) {
-  BuildLog log({});
+  BuildLog log({}, {});
   const size_t depth = 30'000;
   log.take_line(R"(@nix {"action":"start","id":1,"type":105,"fields":)" + std::string(depth, '[') +
                 std::string(depth, ']') + "}");
-  EXPECT_EQ(log.describe_failure(kTop), "build failed without a message");
+  EXPECT_EQ(log.last_error(), "");
 }
 
 TEST(BuildLog, PassesOverNumbersThatAreNone) {
   std::string seen;
-  BuildLog log([&](std::string_view line) { seen += line; });
+  BuildLog log([&](std::string_view line) { seen += line; }, {});
   log.take_line(start(7, kLib));
   for (const char* id : {"7.5", "1e300", "-7", "\"7\"", "[7]"})
     log.take_line(R"(@nix {"action":"stop","id":)" + std::string(id) + "}");
@@ -56,15 +63,15 @@ TEST(BuildLog, PassesOverNumbersThatAreNone) {
 }
 
 TEST(BuildLog, BearsAnything) {
-  BuildLog log({});
+  BuildLog log({}, {});
   for (const char* line :
        {"@nix {", "@nix []", "@nix 1", "@nix {\"action\":1}", "@nix {\"action\":\"msg\",\"level\":\"x\"}",
         "@nix {\"action\":\"start\",\"type\":105,\"fields\":{},\"id\":1}", "plain", "",
         "@nix {\"action\":\"result\",\"type\":101,\"id\":-1,\"fields\":[\"x\"]}"})
     log.take_line(line);
-  EXPECT_EQ(log.describe_failure(kTop), "build failed without a message");
+  EXPECT_EQ(log.last_error(), "");
   log.take_line("error: cannot open connection to remote store");
-  EXPECT_EQ(log.describe_failure(kTop), "build: cannot open connection to remote store");
+  EXPECT_EQ(log.last_error(), "cannot open connection to remote store");
 }
 
 }  // namespace

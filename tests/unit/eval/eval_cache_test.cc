@@ -176,13 +176,12 @@ TEST_F(EvaluationCache, HoldsWhatItFoundForAsLongAsTheRunNeedsIt) {
     NixEvaluator evaluator(options_);
     const auto fleet = evaluator.load_fleet(flake, soon(), {});
     ASSERT_TRUE(fleet) << fleet.error().message;
-    evaluator.evaluate(
-        *fleet, {0},
-        [&](size_t, Result<HostDerivations> found) {
-          ASSERT_TRUE(found) << found.error().message;
-          drv = found->system()->drv.str();
-        },
-        soon(), {});
+    evaluator.evaluate(*fleet, {0},
+                       [&](size_t, Result<HostDerivations> found) {
+                         ASSERT_TRUE(found) << found.error().message;
+                         drv = found->system()->drv.str();
+                       },
+                       soon(), {});
     collect();
     EXPECT_TRUE(fs::exists(drv));
   }

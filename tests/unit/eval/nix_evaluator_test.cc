@@ -8,7 +8,6 @@
 #include <map>
 
 #include "core/sys/clock.h"
-#include "eval/builder.h"
 #include "tests/unit/eval/nix_sandbox.h"
 
 namespace flurry::eval {
@@ -321,78 +320,6 @@ TEST_F(NixTest, ReadsAHiveOfColmenaWithoutItsSecretsAndItsSystems) {
   ASSERT_TRUE(fleet) << fleet.error().message;
   EXPECT_EQ(fleet->schema, FleetSchema::kColmena);
   EXPECT_EQ(evaluate(*fleet), (std::map<std::string, std::string>{{"web", "sys-web"}}));
-}
-
-TEST_F(NixTest, BuildsAndSaysWhyNot) {
-  const auto fleet =
-      load(nix_->flake(R"(nixosConfigurations = let bad = mk "badlib" "echo one; echo two; exit 3"; in {
-      bad = nixos bad; dep = nixos (mk "dep" "echo ${bad}"); good = nixos (mk "good" "echo built; echo x > $out");
-      noout = nixos (mk "noout" "exit 0"); };)"),
-           nix_->options());
-  ASSERT_TRUE(fleet) << fleet.error().message;
-  Builder builder(nix_->options());
-  std::map<std::string, std::string> answers;
-  std::string log;
-  NixEvaluator(nix_->options())
-      .evaluate(*fleet, {0, 1, 2, 3},
-                [&](size_t host, Result<HostDerivations> system) {
-                  ASSERT_TRUE(system) << system.error().message;
-                  for (int again = 0; again < 2; ++again) {
-                    const auto built = builder.build(
-                        *system->system(), [&](std::string_view line) { log += std::string(line) + "|"; },
-                        soon(), {});
-                    answers[fleet->hosts[host].name.str()] = built ? "built" : built.error().message;
-                  }
-                },
-                soon(), {});
-  EXPECT_EQ(answers["good"], "built");
-  EXPECT_NE(log.find("good> built|"), std::string::npos) << log;
-  EXPECT_EQ(log.find("good> built|"), log.rfind("good> built|")) << "built twice";
-  EXPECT_NE(answers["bad"].find("failed with exit code 3"), std::string::npos) << answers["bad"];
-  EXPECT_NE(answers["bad"].find("\n    one\n    two\n  all of it: nix log /nix/store/"), std::string::npos)
-      << answers["bad"];
-  EXPECT_TRUE(answers["dep"].starts_with("build: dependency badlib failed: ")) << answers["dep"];
-  EXPECT_NE(answers["noout"].find("failed to produce output"), std::string::npos) << answers["noout"];
-}
-
-TEST_F(NixTest, ABuildKeepsItsDeadline) {
-  const auto fleet =
-      load(nix_->flake("nixosConfigurations.slow = nixos (mk \"slow\" \"/bin/sleep 30\");"), nix_->options());
-  ASSERT_TRUE(fleet) << fleet.error().message;
-  Builder builder(nix_->options());
-  NixEvaluator(nix_->options())
-      .evaluate(*fleet, {0},
-                [&](size_t, Result<HostDerivations> system) {
-                  ASSERT_TRUE(system) << system.error().message;
-                  const auto built = builder.build(*system->system(), {}, sys::now() + Millis(1500), {});
-                  ASSERT_FALSE(built);
-                  EXPECT_EQ(built.error().kind, ErrorKind::kTimedOut);
-                },
-                soon(), {});
-}
-
-TEST_F(NixTest, ABuildTakesAwayTheRootsOfControllersThatWereKilled) {
-  const auto place = std::filesystem::temp_directory_path();
-  // No process has this number: the kernel's greatest is 4194304.
-  const auto stale = place / "flurry-roots-99999999-test";
-  const auto alive = place / ("flurry-roots-" + std::to_string(::getpid()) + "-test");
-  for (const auto& folder : {stale, alive}) {
-    std::filesystem::create_directories(folder);
-    std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
-  }
-  const auto fleet =
-      load(nix_->flake("nixosConfigurations.good = nixos (mk \"good\" \"echo x > $out\");"), nix_->options());
-  ASSERT_TRUE(fleet) << fleet.error().message;
-  NixEvaluator(nix_->options())
-      .evaluate(*fleet, {0},
-                [&](size_t, Result<HostDerivations> system) {
-                  ASSERT_TRUE(system) << system.error().message;
-                  EXPECT_TRUE(Builder(nix_->options()).build(*system->system(), {}, soon(), {}));
-                },
-                soon(), {});
-  EXPECT_FALSE(std::filesystem::exists(stale));
-  EXPECT_TRUE(std::filesystem::exists(alive));
-  std::filesystem::remove_all(alive);
 }
 
 }  // namespace
