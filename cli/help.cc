@@ -41,6 +41,13 @@ constexpr OptionSpec kOptions[] = {
      "nixosConfigurations (default: the first it has)"},
     {"override-input", 0, "NAME FLAKE", "replace an input of the flake; repeatable"},
     {"option", 0, "NAME VALUE", "set an option of Nix; repeatable"},
+    {"max-jobs", 0, "N", "builds at a time on this machine; 0: remote builders\nonly (default: Nix's)"},
+    {"cores", 0, "N", "cores for one build; 0: all (default: Nix's)"},
+    {"builders", 0, "BUILDERS", "remote builders, as nix.conf has them ('': none)"},
+    {"keep-failed", 0, "", "keep the directory of a build that failed"},
+    {"sign-key", 0, "FILE",
+     "sign what is copied with this secret key, as\n"
+     "nix-store --generate-binary-cache-key makes it"},
     {"eval-memory", 0, "SIZE",
      "memory that evaluation may take: 512M, 4G\n"
      "(default: three quarters of what is available)"},
@@ -51,7 +58,7 @@ constexpr OptionSpec kOptions[] = {
     {"version", 'V', "", "show the version"},
 };
 
-constexpr std::string_view kFutureVerbs[] = {"plan", "apply", "build", "push", "history", "exec", "init"};
+constexpr std::string_view kFutureVerbs[] = {"plan", "apply", "history", "exec", "init"};
 
 constexpr ExitCodeSpec kGood{0, "every host is unchanged, succeeded or staged"};
 constexpr ExitCodeSpec kAnswered{0, "every host answered"};
@@ -74,11 +81,38 @@ VerbSpec deploy_spec() {
       "makes it the boot default. A host that fails any of this, or hears no confirmation\n"
       "in time, goes back by itself to the system that ran before. One host's failure does\n"
       "not disturb the others. Ctrl-C once starts nothing new, twice detaches.",
-      {"on", "parallel", "goal", "no-magic-rollback", "confirm-timeout", "allow-no-rollback", "yes", "output",
-       "schema", "override-input", "option", "eval-memory", "impure", "show-trace", "verbose", "help"},
+      {"on",         "parallel", "goal",        "no-magic-rollback", "confirm-timeout", "allow-no-rollback",
+       "yes",        "output",   "schema",      "override-input",    "option",          "max-jobs",
+       "cores",      "builders", "keep-failed", "sign-key",          "eval-memory",     "impure",
+       "show-trace", "verbose",  "help"},
       {kGood, kUsage, kNix, kConnection, kRolledBack, kLook, kSkipped, kStopped},
       {"flurry deploy", "flurry deploy .#web-01,web-02", "flurry deploy --on '@web & !web-03' -p 4",
        "flurry deploy github:example/fleet --goal dry-activate"}};
+}
+
+VerbSpec build_spec() {
+  return {Verb::kBuild,
+          "build",
+          "build what the flake says, and nothing else",
+          "Evaluates and builds each host's system and its users' profiles on this machine, or\n"
+          "on Nix's remote builders, and prints where they are. No host is contacted.\n"
+          "What hosts have in common is built once. One host's failure is its own.",
+          {"on", "parallel", "output", "schema", "override-input", "option", "max-jobs", "cores", "builders",
+           "keep-failed", "eval-memory", "impure", "show-trace", "verbose", "help"},
+          {{0, "everything was built"}, kUsage, kNix, kStopped},
+          {"flurry build", "flurry build .#web-01 --max-jobs 4", "flurry build --on @web --output json"}};
+}
+
+VerbSpec push_spec() {
+  return {Verb::kPush,
+          "push",
+          "build and copy, and activate nothing",
+          "Evaluates, builds and copies each host's system to it, where it waits for a later\n"
+          "`flurry deploy`, which then has nothing to copy. Nothing that runs there changes.",
+          {"on", "parallel", "output", "schema", "override-input", "option", "max-jobs", "cores", "builders",
+           "keep-failed", "sign-key", "eval-memory", "impure", "show-trace", "verbose", "help"},
+          {{0, "every host has it"}, kUsage, kNix, kConnection, kSkipped, kStopped},
+          {"flurry push", "flurry push --on '@web & !web-03' -p 4"}};
 }
 
 VerbSpec hosts_spec() {
@@ -189,7 +223,8 @@ unsigned value_count(const OptionSpec& option) {
 }
 
 std::vector<VerbSpec> verb_table() {
-  return {deploy_spec(), hosts_spec(), eval_spec(), status_spec(), check_spec(), rollback_spec()};
+  return {deploy_spec(), build_spec(),  push_spec(),  hosts_spec(),
+          eval_spec(),   status_spec(), check_spec(), rollback_spec()};
 }
 
 std::span<const std::string_view> future_verbs() { return kFutureVerbs; }

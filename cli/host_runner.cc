@@ -149,7 +149,8 @@ Result<ActionValue> HostRunner::copy(size_t host, const std::vector<StorePath>& 
   };
   for (const auto& path : paths)
     RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"),
-                                       parts_.options.deployment, path, *store, on_progress));
+                                       parts_.options.deployment, path, *store, parts_.signing_key,
+                                       on_progress));
   return ActionValue{};
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/agent_binary.h"
+#include "cli/copy/signing_key.h"
 #include "cli/host_session.h"
 #include "cli/reporter.h"
 #include "cli/transport.h"
@@ -44,6 +45,7 @@ struct RunnerParts {
   Transport& transport;
   eval::Evaluator& evaluator;
   const AgentBinary& agent;
+  const copy::SigningKey* signing_key;  // null: nothing is signed
   Happenings& happenings;
 };
 

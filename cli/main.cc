@@ -18,6 +18,8 @@ constexpr size_t kHappeningsMax = 4096;
 int dispatch(Context& context) {
   switch (context.options.verb) {
     case Verb::kDeploy:
+    case Verb::kBuild:
+    case Verb::kPush:
       return run_deploy(context);
     case Verb::kHosts:
       return run_hosts(context);

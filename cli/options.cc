@@ -18,6 +18,7 @@ constexpr Millis kConfirmTimeoutMin{5000};
 constexpr Millis kConfirmTimeoutMax{24LL * 3600 * 1000};
 // Nix alone takes some tens of megabytes.
 constexpr size_t kEvalMemoryMin = size_t{128} << 20;
+constexpr unsigned long long kJobsMax = 10'000;
 constexpr size_t kEvalMemoryMax = size_t{64} << 40;
 
 Error usage(const std::string& message, std::string_view verb = {}) {
@@ -117,6 +118,13 @@ Result<unsigned long long> parse_number(std::string_view name, const std::string
   return value;
 }
 
+// Of jobs or cores: Nix knows 0 for both, and "auto" for jobs.
+Result<void> check_count(const std::string& name, const std::string& text) {
+  if (text == "0" || (name == "max-jobs" && text == "auto")) return {};
+  const auto count = parse_number(name, text, kJobsMax);
+  return count ? Result<void>() : count.error();
+}
+
 Result<Millis> parse_duration(std::string_view name, const std::string& text) {
   long long value = 0;
   const char* end = text.data() + text.size();
@@ -190,6 +198,8 @@ bool read_flag(const std::string& name, Options& options) {
     options.show_trace = true;
   else if (name == "impure")
     options.impure = true;
+  else if (name == "keep-failed")
+    options.nix_options.emplace_back("keep-failed", "true");
   else if (name == "verbose")
     ++options.verbosity;
   else
@@ -200,6 +210,11 @@ bool read_flag(const std::string& name, Options& options) {
 Result<void> read_option(const std::string& name, const std::vector<std::string>& values, Options& options) {
   if (read_flag(name, options)) return {};
   const std::string& value = values.at(0);
+  if (name == "builders") {
+    // None is said by an empty one.
+    options.nix_options.emplace_back(name, value);
+    return {};
+  }
   if (value.empty()) return usage("--" + name + ": the value is empty");
   if (name == "goal") return read_goal(value, options);
   if (name == "output") return read_output(value, options);
@@ -218,6 +233,11 @@ Result<void> read_option(const std::string& name, const std::vector<std::string>
   if (name == "eval-memory") {
     ASSIGN_OR_RETURN(options.eval_memory, parse_size(name, value));
   }
+  if (name == "max-jobs" || name == "cores") {
+    RETURN_IF_ERROR(check_count(name, value));
+    options.nix_options.emplace_back(name, value);
+  }
+  if (name == "sign-key") options.sign_key = value;
   if (name == "override-input") options.override_inputs.emplace_back(value, values.at(1));
   if (name == "option") options.nix_options.emplace_back(value, values.at(1));
   return {};
@@ -275,6 +295,8 @@ Options help_with(std::string text) {
 Result<Options> read_verb(const VerbSpec& verb, const CommandLine& line) {
   Options options;
   options.verb = verb.verb;
+  if (verb.verb == Verb::kBuild) options.goal = Goal::kBuild;
+  if (verb.verb == Verb::kPush) options.goal = Goal::kPush;
   for (const auto& [name, values] : line.options) {
     if (!takes(verb, name)) return not_taken(verb, name);
     RETURN_IF_ERROR(read_option(name, values, options));

@@ -13,7 +13,7 @@
 
 namespace flurry {
 
-enum class Verb { kDeploy, kHosts, kEval, kStatus, kRollback, kCheck, kHelp, kVersion };
+enum class Verb { kDeploy, kBuild, kPush, kHosts, kEval, kStatus, kRollback, kCheck, kHelp, kVersion };
 enum class OutputFormat { kHuman, kJson };
 
 // What the command line says (CONTRACT section 5).
@@ -33,7 +33,8 @@ struct Options {
   bool impure = false;
   int verbosity = 0;
   std::vector<std::pair<std::string, std::string>> override_inputs;
-  std::vector<std::pair<std::string, std::string>> nix_options;
+  std::vector<std::pair<std::string, std::string>> nix_options;  // with --max-jobs, --cores, --builders …
+  std::string sign_key;                                          // a file; empty: nothing is signed
   std::optional<FleetSchema> schema;
   size_t eval_memory = 0;                           // bytes; 0: not given
   std::optional<unsigned long long> to_generation;  // rollback --to

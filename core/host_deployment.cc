@@ -139,13 +139,13 @@ void HostDeployment::on_ended(TimePoint now, const action::Any& what, const Resu
   if (std::holds_alternative<action::Begin>(what)) return on_begun(now, result);
   if (std::holds_alternative<action::Build>(what)) {
     if (!result) return fail(Stage::kBuild, result.error().message);
-    if (options_.goal == Goal::kBuild) return end(Outcome::kStaged, Stage::kEnded, "");
+    if (options_.goal == Goal::kBuild) return end(Outcome::kStaged, Stage::kEnded, "built " + names());
     next_ = Next::kCopy;
     return;
   }
   if (std::holds_alternative<action::Copy>(what)) {
     if (!result) return fail(Stage::kCopy, result.error().message);
-    if (options_.goal == Goal::kPush) return end(Outcome::kStaged, Stage::kEnded, "");
+    if (options_.goal == Goal::kPush) return end(Outcome::kStaged, Stage::kEnded, "copied " + names());
     next_ = Next::kBegin;
     return;
   }
@@ -209,6 +209,12 @@ bool HostDeployment::is_committed(const ProfileDerivation& built) const {
 std::vector<StorePath> HostDeployment::paths() const {
   std::vector<StorePath> out;
   for (const auto& profile : system_->profiles) out.push_back(profile.out);
+  return out;
+}
+
+std::string HostDeployment::names() const {
+  std::string out;
+  for (const auto& path : paths()) out += (out.empty() ? "" : " ") + path.str();
   return out;
 }
 

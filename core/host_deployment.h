@@ -155,6 +155,7 @@ class HostDeployment {
   void end(Outcome outcome, Stage stage, std::string reason, std::string output = {});
   ActivationSpec spec() const;
   std::vector<StorePath> paths() const;
+  std::string names() const;
   std::vector<StorePath> bases() const;
   Millis activation_time() const;
   bool needs_a_way_back() const;

@@ -186,8 +186,10 @@ Error explain_cut(RemoteProcess& process, const Error& cut) {
 
 Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
-                               const ProgressSink& on_progress, Millis idle_timeout) {
+                               const SigningKey* key, const ProgressSink& on_progress, Millis idle_timeout) {
   ASSIGN_OR_RETURN(auto closure, nix::query_closure(local, top, sys::now() + idle_timeout));
+  if (key != nullptr)
+    for (auto& info : closure) key->add_to(info);
   ASSIGN_OR_RETURN(auto process, connection.exec(import_command, sys::now() + idle_timeout));
   Sender sender(process->io().get(), std::move(closure), on_progress, idle_timeout);
   const auto stats = sender.run(deployment, top);

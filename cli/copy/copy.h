@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "cli/copy/signing_key.h"
 #include "cli/transport.h"
 #include "core/nix/daemon.h"
 
@@ -29,11 +30,13 @@ constexpr Millis kCopyIdleTimeout{300'000};
 // Brings the closure of `top` from this machine's store to the host: runs `import_command`
 // (`flurry-agent import`) there, asks in one round trip what is missing, sends that, references first, and
 // returns when the host has registered and synced all and holds it with a GC root. Reads NARs straight from
-// /nix/store. `on_progress` may be empty; called from within. A copy that failed can be run again and
-// sends only the rest. Errors: kUnreachable (the connection died), kTimedOut (no progress for
-// `idle_timeout`), kNoSpace, and what the host or the local daemon said. One thread at a time.
+// /nix/store. With a `key`, what it hasn't signed yet is signed on the way. `on_progress` may be empty;
+// called from within. A copy that failed can be run again and sends only the rest. Errors: kUnreachable (the
+// connection died), kTimedOut (no progress for `idle_timeout`), kNoSpace, and what the host or the local
+// daemon said. One thread at a time.
 Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
-                               const ProgressSink& on_progress, Millis idle_timeout = kCopyIdleTimeout);
+                               const SigningKey* key, const ProgressSink& on_progress,
+                               Millis idle_timeout = kCopyIdleTimeout);
 
 }  // namespace flurry::copy

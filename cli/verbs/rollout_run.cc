@@ -58,6 +58,12 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
     agent = *std::move(found);
   }
   const Options& options = context.options;
+  std::optional<copy::SigningKey> signing_key;
+  if (!options.sign_key.empty()) {
+    auto key = copy::SigningKey::load(options.sign_key);
+    if (!key) return fail_run(context, key.error());
+    signing_key = *std::move(key);
+  }
   const DeploymentOptions deployment{.deployment = make_deployment_id(),
                                      .who = user_at_machine(),
                                      .revision = fleet.revision,
@@ -77,7 +83,7 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
   const TimePoint started = sys::now();
   Rollout rollout(fleet.hosts, deployment, std::move(tickets), options.parallel);
   HostRunner runner({fleet, deployment, context.eval_options, context.transport, context.evaluator, agent,
-                     context.happenings});
+                     signing_key ? &*signing_key : nullptr, context.happenings});
   Deployer deployer(fleet, rollout, runner, context.happenings, context.reporter);
   const std::vector<HostResult> results = deployer.run();
   const int code = exit_code(results, rollout.was_interrupted());

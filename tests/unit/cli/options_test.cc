@@ -57,6 +57,27 @@ TEST(Options, DeployWithEverything) {
   EXPECT_EQ(options->output, OutputFormat::kJson);
 }
 
+TEST(Options, WordsForNixsSettingsReachNixAsSettings) {
+  const auto options = parse({"build", "--max-jobs", "4", "--cores=0", "--builders", "", "--keep-failed"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->goal, Goal::kBuild);
+  EXPECT_EQ(options->nix_options,
+            (std::vector<std::pair<std::string, std::string>>{
+                {"max-jobs", "4"}, {"cores", "0"}, {"builders", ""}, {"keep-failed", "true"}}));
+  EXPECT_TRUE(parse({"build", "--max-jobs", "auto"}));
+  EXPECT_EQ(error_of({"build", "--max-jobs", "many"}),
+            "--max-jobs: 'many' is not a number from 1 to 10000; see 'flurry --help'");
+  EXPECT_EQ(error_of({"build", "--cores", "-1"}),
+            "--cores: '-1' is not a number from 1 to 10000; see 'flurry --help'");
+}
+
+TEST(Options, PushCopiesAndActivatesNothing) {
+  const auto options = parse({"push", ".#web", "--sign-key", "/k"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->goal, Goal::kPush);
+  EXPECT_EQ(options->sign_key, "/k");
+}
+
 TEST(Options, Forms) {
   EXPECT_EQ(parse({"hosts", "#web"})->flake, ".");
   EXPECT_EQ(parse({"hosts", "--", "-odd"})->flake, "-odd");

@@ -285,7 +285,8 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
   size_t total = 0;
   for (const size_t cut : {size_t{3}, size_t{300}, size_t{1500}, size_t{200'000}, size_t{1'900'000}}) {
     Host host(this->host(), {.cut_at = cut});
-    const auto stats = copy::copy_closure(host, "import", deployment(), top, *local_, {}, Millis(20'000));
+    const auto stats =
+        copy::copy_closure(host, "import", deployment(), top, *local_, nullptr, {}, Millis(20'000));
     ASSERT_FALSE(stats) << cut;
     EXPECT_EQ(stats.error().kind, ErrorKind::kUnreachable) << stats.error().message;
     total = std::max(total, host.bytes_to_host());
@@ -293,7 +294,7 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
   Host host(this->host(), {});
   copy::CopyProgress last;
   const auto stats = copy::copy_closure(
-      host, "import", deployment(), top, *local_, [&](const copy::CopyProgress& p) { last = p; },
+      host, "import", deployment(), top, *local_, nullptr, [&](const copy::CopyProgress& p) { last = p; },
       Millis(20'000));
   ASSERT_TRUE(stats) << stats.error().message;
   EXPECT_EQ(stats->closure_paths, 4u);
@@ -306,7 +307,8 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
   ASSERT_TRUE(verified) << verified.error().message;
   EXPECT_EQ(*verified, top.str() + "\n");
   Host again(this->host(), {});
-  const auto nothing = copy::copy_closure(again, "import", deployment(), top, *local_, {}, Millis(20'000));
+  const auto nothing =
+      copy::copy_closure(again, "import", deployment(), top, *local_, nullptr, {}, Millis(20'000));
   ASSERT_TRUE(nothing) << nothing.error().message;
   EXPECT_EQ(nothing->copied_paths, 0u);
 }
@@ -314,7 +316,8 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
 TEST_F(Stores, AFlippedByteIsAHashMismatchAndRegistersNothing) {
   const StorePath top = build_top();
   Host host(this->host(), {.flip_at = 1'000'000});  // within the contents of "big"
-  const auto stats = copy::copy_closure(host, "import", deployment(), top, *local_, {}, Millis(20'000));
+  const auto stats =
+      copy::copy_closure(host, "import", deployment(), top, *local_, nullptr, {}, Millis(20'000));
   ASSERT_FALSE(stats);
   EXPECT_NE(stats.error().message.find("hash mismatch"), std::string::npos) << stats.error().message;
   EXPECT_NE(stats.error().message.find("-big"), std::string::npos) << stats.error().message;
@@ -331,7 +334,7 @@ TEST_F(Stores, AFullHostIsSaidBeforeAnythingIsSent) {
   options.space_margin_bytes = 1ull << 60;
   Host host(this->host(), {}, options);
   const auto stats =
-      copy::copy_closure(host, "import", deployment(), build_top(), *local_, {}, Millis(20'000));
+      copy::copy_closure(host, "import", deployment(), build_top(), *local_, nullptr, {}, Millis(20'000));
   ASSERT_FALSE(stats);
   EXPECT_EQ(stats.error().kind, ErrorKind::kNoSpace) << stats.error().message;
   EXPECT_LT(host.bytes_to_host(), 2000u);
