@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/build.h"
 #include "agent/connect.h"
 #include "agent/daemon.h"
 #include "agent/import.h"
@@ -36,6 +37,11 @@ int import_verb(const Arguments&, MakeHost) {
   return taken ? 0 : 1;
 }
 
+int build_verb(const Arguments& words, MakeHost) {
+  const auto request = parse_build_words(words);
+  return request ? run_build(*request) : 2;
+}
+
 int version_verb(const Arguments&, MakeHost) {
   std::puts("flurry-agent " FLURRY_VERSION);
   return 0;
@@ -54,6 +60,7 @@ constexpr Verb kVerbs[] = {
     {"deadman", 1, deadman_verb, "DEPLOYMENT: bring the host back if the deployment gets stuck"},
     {"run-switch", 3, run_switch_verb, "STATUS_FILE -- PROGRAM...: run a switch and record how it ended"},
     {"import", 0, import_verb, "take store paths from the standard input"},
+    {"build", 3, build_verb, "DEPLOYMENT DRV OUT [NAME VALUE]...: build here, until the standard input ends"},
     {"probe", 1, probe_verb, "http|tcp ...: try a health check once"},
     {"--version", 0, version_verb, "say which version this is"},
 };

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "cli/copy/copy.h"
+#include "cli/remote_build.h"
 #include "cli/settled_inspection.h"
 #include "core/sys/clock.h"
 
@@ -18,6 +19,7 @@ constexpr Millis kConfirmTimeout{10'000};
 constexpr Millis kReattachTimeout{15'000};
 constexpr Millis kObserveWait{2000};
 constexpr Millis kEvaluateTimeout{3600'000};
+constexpr Millis kBuildTimeout{24 * 3600'000};
 constexpr Millis kStoreTimeout{30'000};
 
 template <typename... Ts>
@@ -49,14 +51,15 @@ void HostRunner::start(HostAction action) {
     to_evaluate_.emplace_back(action.host, action.id);
     return;
   }
-  if (const auto* build = std::get_if<action::Build>(&action.what)) {
+  const auto* build = std::get_if<action::Build>(&action.what);
+  if (build != nullptr && !builds_on_target(action.host)) {
     hosts_[action.host].building = action.id;
     builds_.request(action.host, build->system.profiles);
     return;
   }
   ++hosts_[action.host].holders;
-  spawn([this, action = std::move(action)](const std::stop_token&) {
-    parts_.happenings.push(ActionEnded{action.id, run(action.host, action.what)});
+  spawn([this, action = std::move(action)](const std::stop_token& stop) {
+    parts_.happenings.push(ActionEnded{action.id, run(action.host, action.what, stop)});
     let_go(action.host);
   });
 }
@@ -89,12 +92,12 @@ void HostRunner::reap() {
   std::erase_if(tasks_, [](const Task& task) { return task.done.load(); });
 }
 
-Result<ActionValue> HostRunner::run(size_t host, const action::Any& what) {
+Result<ActionValue> HostRunner::run(size_t host, const action::Any& what, const std::stop_token& stop) {
   return std::visit(
       Overloaded{
           [&](const action::Connect&) { return connect(host); },
           [&](const action::Evaluate&) { return Result<ActionValue>(ActionValue{}); },
-          [&](const action::Build&) { return Result<ActionValue>(ActionValue{}); },
+          [&](const action::Build& build_action) { return build_there(host, build_action.system, stop); },
           [&](const action::Copy& copy_action) { return copy(host, copy_action.paths); },
           [&](const action::Begin& begin_action) { return begin(host, begin_action.spec); },
           [&](const action::Observe& observe_action) { return observe(host, observe_action.seen); },
@@ -140,7 +143,27 @@ void HostRunner::on_built(size_t host, const Result<void>& built) {
     parts_.happenings.push(ActionEnded{hosts_[host].building, built.error()});
 }
 
+// `flurry build` contacts no host.
+bool HostRunner::builds_on_target(size_t host) const {
+  return parts_.fleet.hosts[host].build_on == BuildOn::kTarget && parts_.options.goal != Goal::kBuild;
+}
+
+Result<ActionValue> HostRunner::build_there(size_t host, const HostDerivations& system,
+                                            const std::stop_token& stop) {
+  auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
+  if (!store) return store.error().with_context("the local Nix store");
+  const auto on_line = [&](std::string_view line) {
+    parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
+  };
+  for (const auto& profile : system.profiles)
+    RETURN_IF_ERROR(build_on_target(*hosts_[host].session, parts_.options.deployment, profile, *store,
+                                    parts_.eval_options.nix_options, on_line, sys::now() + kBuildTimeout,
+                                    stop));
+  return ActionValue{};
+}
+
 Result<ActionValue> HostRunner::copy(size_t host, const std::vector<StorePath>& paths) {
+  if (builds_on_target(host)) return ActionValue{};  // it is there
   HostSession& session = *hosts_[host].session;
   auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
   if (!store) return store.error().with_context("the local Nix store");

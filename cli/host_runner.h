@@ -75,8 +75,10 @@ class HostRunner {
   void reap();
   void let_go(size_t host);
   void on_built(size_t host, const Result<void>& built);
-  Result<ActionValue> run(size_t host, const action::Any& what);
+  Result<ActionValue> run(size_t host, const action::Any& what, const std::stop_token& stop);
   Result<ActionValue> connect(size_t host);
+  bool builds_on_target(size_t host) const;
+  Result<ActionValue> build_there(size_t host, const HostDerivations& system, const std::stop_token& stop);
   Result<ActionValue> copy(size_t host, const std::vector<StorePath>& paths);
   Result<ActionValue> begin(size_t host, const ActivationSpec& spec);
   Result<ActionValue> observe(size_t host, uint64_t seen);

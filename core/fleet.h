@@ -84,7 +84,11 @@ struct Fleet {
   FleetSchema schema = FleetSchema::kFlurry;
   std::vector<HostConfig> hosts;  // sorted by name; at most kHostsMax
   RolloutConfig rollout;
+  std::string builders;          // remote ones, as Nix's setting of that name has them; empty: Nix's own
   bool needs_selection = false;  // all of it at once is not to be deployed without being asked for
 };
+
+// What is likely a mistake, and may be meant: two hosts with the first address in common, a sentence each.
+std::vector<std::string> doubtful_addresses(const Fleet& fleet);
 
 }  // namespace flurry

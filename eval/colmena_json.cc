@@ -80,9 +80,9 @@ Result<void> texts(const Json& value, const std::string& place, Node& into) {
   return {};
 }
 
-Result<void> read_build_on_target(const Json& value, const std::string& place, Node&) {
+Result<void> read_build_on_target(const Json& value, const std::string& place, Node& into) {
   ASSIGN_OR_RETURN(const bool is_target, read_bool(value, place));
-  if (is_target) return not_supported(place, "building on the target");
+  if (is_target) into.host.build_on = BuildOn::kTarget;
   return {};
 }
 
@@ -160,10 +160,13 @@ Result<Fleet> parse_colmena_json(std::string_view json) {
     return Error{ErrorKind::kUnsupported, "colmenaHive.__schema: is " + quote(hive.schema) +
                                               ", this version reads " + quote(kSchema) +
                                               ": update the flake's colmena input"};
-  if (!hive.machines_file.empty())
-    return not_supported("colmenaHive.meta.machinesFile",
-                         "a file of build machines of one fleet (--option builders)");
   Fleet fleet;
+  if (!hive.machines_file.empty()) {
+    if (hive.machines_file.front() != '/')
+      return wrong("colmenaHive.meta.machinesFile",
+                   "must be an absolute path, is " + quote(hive.machines_file));
+    fleet.builders = "@" + hive.machines_file;
+  }
   fleet.schema = FleetSchema::kColmena;
   fleet.needs_selection = !hive.allow_all;
   for (auto it = hive.nodes.begin(); it != hive.nodes.end(); ++it) {

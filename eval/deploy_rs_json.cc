@@ -234,9 +234,8 @@ Result<HostConfig> to_host(const std::string& name, const Json& json, const Top&
       return Error{
           ErrorKind::kUnsupported,
           here + ".interactiveSudo: a password can't be asked for yet: allow this user sudo without one"};
-    if (profile.remote_build)
-      return Error{ErrorKind::kUnsupported,
-                   here + ".remoteBuild: building on the target is not supported yet by this version"};
+    // All profiles of a host are built in one place.
+    if (profile.remote_build) host.build_on = BuildOn::kTarget;
     ASSIGN_OR_RETURN(host.profiles[profile_name], to_profile(profile, here));
     settings[profile_name] = profile;
   }

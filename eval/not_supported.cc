@@ -20,7 +20,6 @@ bool any_check(const HostConfig& host, Test test) {
 }
 
 constexpr HostRule kHostRules[] = {
-    {"buildOn", "building on the target", [](const HostConfig& h) { return h.build_on != BuildOn::kLocal; }},
     {"substituteOnTarget", "substituting on the target",
      [](const HostConfig& h) { return h.substitute_on_target; }},
     {"profiles.system.user", "a system profile of a user other than root",

@@ -25,6 +25,7 @@ std::string selection_of(const Options& options) {
 Result<Fleet> load_selected(Context& context) {
   ASSIGN_OR_RETURN(Fleet fleet,
                    context.evaluator.load_fleet(context.options.flake, sys::now() + kLoadTimeout, {}));
+  for (const auto& note : doubtful_addresses(fleet)) context.reporter.note(note);
   const std::string text = selection_of(context.options);
   if (text.empty()) return fleet;
   ASSIGN_OR_RETURN(const Selector selector, Selector::parse(text));

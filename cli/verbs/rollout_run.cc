@@ -4,6 +4,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -45,6 +46,14 @@ std::string user_at_machine() {
   return std::string(user ? user->pw_name : "?") + "@" + machine;
 }
 
+// With the fleet's own remote builders, where the user has named none.
+eval::EvalOptions with_builders(eval::EvalOptions options, const std::string& builders) {
+  const auto is_named = [](const auto& option) { return option.first == "builders"; };
+  if (!builders.empty() && std::none_of(options.nix_options.begin(), options.nix_options.end(), is_named))
+    options.nix_options.emplace_back("builders", builders);
+  return options;
+}
+
 bool needs_agent(Goal goal) { return goal != Goal::kBuild; }
 
 }  // namespace
@@ -82,7 +91,8 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
 
   const TimePoint started = sys::now();
   Rollout rollout(fleet.hosts, deployment, std::move(tickets), options.parallel);
-  HostRunner runner({fleet, deployment, context.eval_options, context.transport, context.evaluator, agent,
+  const eval::EvalOptions build_options = with_builders(context.eval_options, fleet.builders);
+  HostRunner runner({fleet, deployment, build_options, context.transport, context.evaluator, agent,
                      signing_key ? &*signing_key : nullptr, context.happenings});
   Deployer deployer(fleet, rollout, runner, context.happenings, context.reporter);
   const std::vector<HostResult> results = deployer.run();

@@ -177,7 +177,6 @@ TEST(FleetJson, RefusesWhatIsToComeOnlyWhenItMatters) {
   const std::string no = " is not supported yet by this version";
   const std::string h = "flurry.hosts.web-01.";
   const std::pair<std::string, std::string> cases[] = {
-      {host(R"("buildOn":"target")"), h + "buildOn: building on the target" + no},
       {host(R"("substituteOnTarget":true)"), h + "substituteOnTarget: substituting on the target" + no},
       {check(R"("grpc":"localhost:50051")"), h + "health.checks: a grpc check" + no},
       {check(R"("tcp":"a:1","from":"controller")"), h + "health.checks: a check from the controller" + no},

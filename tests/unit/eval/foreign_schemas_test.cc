@@ -56,6 +56,11 @@ TEST(DeployRs, TheDeepestLevelWins) {
   EXPECT_TRUE(host.magic_rollback);
 }
 
+TEST(DeployRs, BuildsOnTheHostWhereAnyOfItsProfilesSaysSo) {
+  EXPECT_EQ(one(parse_deploy_rs_json(with(kSystem))).build_on, BuildOn::kLocal);
+  EXPECT_EQ(one(parse_deploy_rs_json(with(R"("remoteBuild":true,)" + kSystem))).build_on, BuildOn::kTarget);
+}
+
 TEST(DeployRs, HasItsOwnDefaults) {
   const auto host = one(parse_deploy_rs_json(with(kSystem)));
   EXPECT_EQ(host.confirm_timeout, Millis(30'000));
@@ -84,9 +89,6 @@ TEST(DeployRs, SaysWhatIsWrongAndWhere) {
        "deploy.nodes.web.confirmTimeout: must be an integer, is a string"},
       {with(R"("profilesOrder":["sytem"],)" + kSystem),
        "deploy.nodes.web.profilesOrder: no profile is named 'sytem' (did you mean 'system'?)"},
-      {with(R"("remoteBuild":true,)" + kSystem),
-       "deploy.nodes.web.profiles.system.remoteBuild: building on the target is not supported yet by this "
-       "version"},
       {with(R"("interactiveSudo":true,)" + kSystem),
        "deploy.nodes.web.profiles.system.interactiveSudo: a password can't be asked for yet: allow this user "
        "sudo "
@@ -104,7 +106,7 @@ TEST(Colmena, ReadsTheDeploymentOfEachNode) {
   const auto fleet = parse_colmena_json(R"({"schema":"v0.5","allowApplyAll":false,"machinesFile":"","nodes":{
     "db":{"targetHost":null,"targetPort":null,"targetUser":"root","tags":[],"keys":[]},
     "web":{"targetHost":"203.0.113.2","targetPort":2222,"targetUser":"deploy","tags":["b","a"],"keys":[],
-           "buildOnTarget":false,"replaceUnknownProfiles":true,"sshOptions":["-A"],
+           "buildOnTarget":true,"replaceUnknownProfiles":true,"sshOptions":["-A"],
            "privilegeEscalationCommand":["doas"]}}})");
   const auto host = one(fleet);
   EXPECT_EQ(fleet->hosts.size(), 1u) << "a node without an address is left out";
@@ -116,6 +118,18 @@ TEST(Colmena, ReadsTheDeploymentOfEachNode) {
   EXPECT_EQ(host.tags, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(host.ssh_options, std::vector<std::string>{"-A"});
   EXPECT_EQ(host.privilege_escalation_command, std::vector<std::string>{"doas"});
+  EXPECT_EQ(host.build_on, BuildOn::kTarget);
+}
+
+TEST(Colmena, TakesTheHivesOwnBuildMachines) {
+  const auto with_file = [](const std::string& file) {
+    return parse_colmena_json(R"({"schema":"v0.5","machinesFile":")" + file +
+                              R"(","nodes":{"web":{"targetHost":"h"}}})");
+  };
+  ASSERT_TRUE(with_file("/etc/nix/machines"));
+  EXPECT_EQ(with_file("/etc/nix/machines")->builders, "@/etc/nix/machines");
+  EXPECT_EQ(refusal(with_file("machines")),
+            "colmenaHive.meta.machinesFile: must be an absolute path, is 'machines'");
 }
 
 // Trap 18.
@@ -124,10 +138,6 @@ TEST(Colmena, RefusesWhatItCannotDoYetByItsName) {
             "colmenaHive.nodes.web.deployment.keys: delivering secrets (tls and 1 more) is not supported yet "
             "by this "
             "version");
-  EXPECT_EQ(
-      refusal(parse_colmena_json(hive(R"("buildOnTarget":true)"))),
-      "colmenaHive.nodes.web.deployment.buildOnTarget: building on the target is not supported yet by this "
-      "version");
   EXPECT_EQ(refusal(parse_colmena_json(hive(R"("replaceUnknownProfiles":false)"))),
             "colmenaHive.nodes.web.deployment.replaceUnknownProfiles: refusing to replace a profile that "
             "this machine "

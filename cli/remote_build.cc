@@ -1,0 +1,74 @@
+#include "cli/remote_build.h"
+
+#include <sys/socket.h>
+
+#include "cli/copy/copy.h"
+#include "cli/remote_shell.h"
+#include "core/sys/clock.h"
+#include "eval/build_log.h"
+
+namespace flurry {
+namespace {
+
+constexpr size_t kLineMax = 256 << 10;
+constexpr Millis kStartTimeout{30'000};
+// How long a stop may wait to be seen.
+constexpr Millis kTick{200};
+constexpr Millis kExitTimeout{10'000};
+
+std::string command_of(const HostSession& session, const DeploymentId& deployment,
+                       const ProfileDerivation& derivation,
+                       const std::vector<std::pair<std::string, std::string>>& settings) {
+  std::string words = "build " + deployment.str() + " " + derivation.drv.str() + " " + derivation.out.str();
+  for (const auto& [name, value] : settings) words += " " + shell_quote(name) + " " + shell_quote(value);
+  return session.agent_command(words);
+}
+
+// Until the build's output ends.
+Result<void> read_lines(int fd, eval::BuildLog& log, TimePoint deadline, const std::stop_token& stop) {
+  std::string pending;
+  std::vector<char> buffer(64 << 10);
+  for (;;) {
+    if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped by the user"};
+    const auto n = sys::read_some(fd, buffer, std::min(deadline, sys::now() + kTick));
+    if (!n && n.error().kind == ErrorKind::kTimedOut && sys::now() < deadline) continue;
+    if (!n) return n.error();
+    if (*n == 0) return {};
+    pending.append(buffer.data(), *n);
+    for (size_t end = pending.find('\n'); end != std::string::npos; end = pending.find('\n')) {
+      log.take_line(std::string_view(pending).substr(0, end));
+      pending.erase(0, end + 1);
+    }
+    if (pending.size() > kLineMax) pending.clear();
+  }
+}
+
+}  // namespace
+
+Result<void> build_on_target(HostSession& session, const DeploymentId& deployment,
+                             const ProfileDerivation& derivation, nix::Daemon& store,
+                             const std::vector<std::pair<std::string, std::string>>& settings,
+                             const std::function<void(std::string_view)>& on_line, TimePoint deadline,
+                             const std::stop_token& stop) {
+  const auto sent = copy::copy_closure(session.connection(), session.agent_command("import"), deployment,
+                                       derivation.drv, store, nullptr, {});
+  if (!sent) return sent.error().with_context("build on the host: the derivation");
+  ASSIGN_OR_RETURN(auto process,
+                   session.connection().exec(command_of(session, deployment, derivation, settings),
+                                             sys::now() + kStartTimeout));
+  std::string why;
+  eval::BuildLog log(on_line, [&](const eval::BuildFailure& failure) {
+    if (why.empty()) why = failure.describe(failure.drv == derivation.drv.str());
+  });
+  const auto read = read_lines(process->io().get(), log, deadline, stop);
+  ::shutdown(process->io().get(), SHUT_WR);
+  if (!read) return read.error().with_context("build on the host");
+  ASSIGN_OR_RETURN(const RemoteExit exit, process->wait(sys::now() + kExitTimeout));
+  if (exit.exit_code == 0) return {};
+  if (why.empty()) why = log.last_error();
+  if (why.empty()) why = exit.standard_error.empty() ? "it ended without a message" : exit.standard_error;
+  while (why.ends_with('\n')) why.pop_back();
+  return Error{ErrorKind::kFailed, "build on the host: " + why};
+}
+
+}  // namespace flurry

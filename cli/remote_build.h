@@ -1,0 +1,26 @@
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cli/host_session.h"
+#include "core/names.h"
+#include "core/nix/daemon.h"
+#include "core/profile.h"
+
+namespace flurry {
+
+// Builds on the host itself: copies the derivation with all that it needs from `store`, and lets the host's
+// Nix build or substitute. When it returns, the host has the output, synced and held by a GC root of the
+// deployment. `on_line` gets the lines of build logs, as of a build here. `settings` are the user's options
+// of Nix. A lost connection or a stop ends the build on the host. One thread.
+Result<void> build_on_target(HostSession& session, const DeploymentId& deployment,
+                             const ProfileDerivation& derivation, nix::Daemon& store,
+                             const std::vector<std::pair<std::string, std::string>>& settings,
+                             const std::function<void(std::string_view)>& on_line, TimePoint deadline,
+                             const std::stop_token& stop);
+
+}  // namespace flurry
