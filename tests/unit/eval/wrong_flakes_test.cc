@@ -74,8 +74,8 @@ TEST_F(WrongFlake, OfWhatIsInAFleet) {
              "= mk \"x\" "
              "\"\"; }; };",
        "flurry.hosts.web.profilesOrder: no profile is named 'alcie' (did you mean 'alice'?)"},
-      {web + "flurry.hosts.web.profiles.alice.path = mk \"x\" \"\";",
-       "flurry.hosts.web.profiles.alice.user: "},
+      {web + "flurry.hosts.web.profiles.alice.user = \"alice\";",
+       "flurry.hosts.web.profiles.alice.path: is missing"},
       {web + "flurry.hosts.web.targetHost = adress;", "undefined variable 'adress'"},
       {web + "flurry.hosts.web.tags = [ web ];", "undefined variable 'web'"},
   };
