@@ -16,6 +16,7 @@
           openssl
           protobuf
           spdlog
+          zstd
         ];
       agent = pkgs.pkgsStatic.stdenv.mkDerivation {
         pname = "flurry-agent";
@@ -29,6 +30,9 @@
       };
     in
     {
+      # mkFleet checks a `flurry` output while it is written; schema is what it knows.
+      lib = import ./eval/fleet.nix;
+
       packages.${system}.default = pkgs.stdenv.mkDerivation {
         pname = "flurry";
         version = "0.1.0";
