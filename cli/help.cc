@@ -37,8 +37,8 @@ constexpr OptionSpec kOptions[] = {
      "stdout, and nothing else there"},
     {"schema", 0, "SCHEMA",
      "which output of the flake to read: flurry, deploy\n"
-     "(deploy-rs), colmena, or nixos for\n"
-     "nixosConfigurations (default: the first it has)"},
+     "(deploy-rs), colmena (colmenaHive), or nixos\n"
+     "(nixosConfigurations); default: the first it has"},
     {"override-input", 0, "NAME FLAKE", "replace an input of the flake; repeatable"},
     {"option", 0, "NAME VALUE", "set an option of Nix; repeatable"},
     {"max-jobs", 0, "N", "builds at a time on this machine; 0: remote builders\nonly (default: Nix's)"},
@@ -119,8 +119,9 @@ VerbSpec hosts_spec() {
   return {Verb::kHosts,
           "hosts",
           "list the hosts that the flake declares",
-          "Reads the flake and prints each host with its addresses, user, port and tags.\n"
-          "Nothing is built and no host is contacted.\n"
+          "Reads the flake and prints each host with its addresses, user, port, tags,\n"
+          "profiles, health checks and the hosts that it requires.\n"
+          "No system is evaluated, nothing is built and no host is contacted.\n"
           "With --on it shows what a selection would choose.",
           {"on", "output", "schema", "override-input", "option", "impure", "show-trace", "verbose", "help"},
           {{0, "the hosts were listed"}, kUsage, {2, "evaluation failed"}, kStopped},

@@ -176,10 +176,13 @@ Result<void> read_output(const std::string& text, Options& options) {
 }
 
 Result<void> read_schema(const std::string& text, Options& options) {
-  const std::pair<const char*, FleetSchema> schemas[] = {{"flurry", FleetSchema::kFlurry},
-                                                         {"deploy", FleetSchema::kDeployRs},
-                                                         {"colmena", FleetSchema::kColmena},
-                                                         {"nixos", FleetSchema::kNixosConfigurations}};
+  const std::pair<const char*, FleetSchema> schemas[] = {
+      {"flurry", FleetSchema::kFlurry},
+      {"deploy", FleetSchema::kDeployRs},
+      {"colmena", FleetSchema::kColmena},
+      {"colmenaHive", FleetSchema::kColmena},
+      {"nixos", FleetSchema::kNixosConfigurations},
+      {"nixosConfigurations", FleetSchema::kNixosConfigurations}};
   for (const auto& [name, schema] : schemas)
     if (text == name) options.schema = schema;
   if (!options.schema) return bad_choice("schema", text, {"flurry", "deploy", "colmena", "nixos"});

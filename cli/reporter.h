@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/host_deployment.h"
+#include "core/profile.h"
 #include "core/rollout.h"
 #include "core/time.h"
 
@@ -36,6 +37,9 @@ struct HostListing {
   std::string user;  // empty: as ssh has it
   std::optional<uint16_t> port;
   std::vector<std::string> tags;
+  std::vector<ProfileRef> profiles;  // in the order of activation
+  std::vector<std::string> checks;
+  std::vector<std::string> requires_hosts;
 };
 
 // A deployment as a host remembers it.

@@ -175,9 +175,12 @@ namespace {
 
 using Marks = std::vector<char>;  // one a host
 
+constexpr const char* kWayOut = " (flurry hosts lists all)";
+
 Error nobody_has(const char* what, const std::string& word, const std::vector<std::string>& known) {
-  return {ErrorKind::kInvalidInput,
-          std::string("selector: no host ") + what + " " + quote(word) + did_you_mean(word, known)};
+  const std::string nearest = did_you_mean(word, known);
+  return {ErrorKind::kInvalidInput, std::string("selector: no host ") + what + " " + quote(word) +
+                                        (nearest.empty() ? kWayOut : nearest)};
 }
 
 Result<Marks> match_names(const std::string& pattern, const Fleet& fleet) {
@@ -233,7 +236,7 @@ Result<std::vector<size_t>> Selector::select(const Fleet& fleet) const {
   for (size_t i = 0; i < fleet.hosts.size(); ++i)
     if (stack.back()[i]) chosen.push_back(i);
   if (chosen.empty())
-    return Error{ErrorKind::kInvalidInput, "selector: " + quote(text_) + " matches no host"};
+    return Error{ErrorKind::kInvalidInput, "selector: " + quote(text_) + " matches no host" + kWayOut};
   return chosen;
 }
 

@@ -27,6 +27,7 @@ namespace {
 
 constexpr int64_t kTimeoutMax = 65535;  // deploy-rs keeps seconds in 16 bits
 constexpr Millis kConfirmMin{5000};     // as for our own fleets
+constexpr const char* kSystemLink = "/nix/var/nix/profiles/system";
 
 // What may stand at every level; deeper ones replace.
 struct Settings {
@@ -188,11 +189,27 @@ Result<void> read_level(const Json& value, const std::string& place, std::span<c
 }
 
 Result<ProfileConfig> to_profile(const Profile& profile, const std::string& place) {
-  if (!profile.has_path) return wrong(place + ".path", "is missing");
+  if (!profile.has_path)
+    return wrong(place + ".path", "is missing: write path = deploy-rs.lib.SYSTEM.activate.nixos ...");
   const auto& user = profile.user ? profile.user : profile.ssh_user;
-  if (!user) return wrong(place + ".user", "is missing, and so is sshUser, which stands in for it");
+  if (!user)
+    return wrong(place + ".user",
+                 "is missing, and so is sshUser, which stands in for it: write user = \"root\"");
   RETURN_IF_ERROR(check_profile_user(*user, place + ".user"));
   return ProfileConfig{*user, true, profile.link.value_or("")};
+}
+
+// One name stands for NixOS itself here, which is tested before its profile is set.
+Result<void> check_system(const ProfileConfig& system, const std::string& place, bool has_user) {
+  if (system.user != "root")
+    return Error{
+        ErrorKind::kUnsupported,
+        place + ".user: is " + quote(system.user) + (has_user ? "" : " (sshUser stands in for it)") +
+            ": the profile 'system' is root's: set user = \"root\", or give the profile another name"};
+  if (!system.link.empty() && system.link != kSystemLink)
+    return Error{ErrorKind::kUnsupported, place + ".profilePath: the profile 'system' is " + kSystemLink +
+                                              ": leave profilePath out, or give the profile another name"};
+  return {};
 }
 
 void take_settings(const Settings& from, HostConfig& host) {
@@ -202,6 +219,8 @@ void take_settings(const Settings& from, HostConfig& host) {
   host.privilege_escalation_command.emplace_back("root");  // the agent becomes each profile's user by itself
   host.confirm_timeout = std::max(kConfirmMin, Millis(from.confirm_timeout * 1000));
   host.activation_timeout = std::max(Millis(1000), Millis(from.activation_timeout * 1000));
+  // Its schema knows no health; a unit that failed has as long to recover as the confirmation has to come.
+  host.health.deadline = std::max(2 * host.health.min_healthy, host.confirm_timeout);
   host.magic_rollback = from.magic_rollback;
   host.auto_rollback = from.auto_rollback;
 }
@@ -214,8 +233,9 @@ Result<HostConfig> to_host(const std::string& name, const Json& json, const Top&
   Node node;
   static_cast<Settings&>(node) = top;
   RETURN_IF_ERROR(read_level<Node>(json, place, kNodeFields, node));
-  if (!node.hostname) return wrong(place + ".hostname", "is missing");
-  if (!node.has_profiles) return wrong(place + ".profiles", "is missing");
+  if (!node.hostname) return wrong(place + ".hostname", "is missing: write hostname = \"ADDRESS\"");
+  if (!node.has_profiles)
+    return wrong(place + ".profiles", "is missing: write profiles.system = { user = \"root\"; path = ...; }");
   if (node.profiles.empty()) return wrong(place + ".profiles", "is empty: there is nothing to deploy");
 
   HostConfig host{.name = *std::move(host_name)};
@@ -237,12 +257,15 @@ Result<HostConfig> to_host(const std::string& name, const Json& json, const Top&
     // All profiles of a host are built in one place.
     if (profile.remote_build) host.build_on = BuildOn::kTarget;
     ASSIGN_OR_RETURN(host.profiles[profile_name], to_profile(profile, here));
+    if (profile_name == kSystemProfile)
+      RETURN_IF_ERROR(check_system(host.profiles[profile_name], here, profile.user.has_value()));
     settings[profile_name] = profile;
   }
   RETURN_IF_ERROR(finish_host(place, host));
   const auto ordered = ordered_profiles(host);
   const bool has_system = host.profiles.contains(std::string(kSystemProfile));
-  take_settings(settings.at(has_system ? std::string(kSystemProfile) : ordered.front().name), host);
+  const std::string main_name = has_system ? std::string(kSystemProfile) : ordered.front().name;
+  take_settings(settings.at(main_name), host);
   return host;
 }
 
@@ -253,8 +276,10 @@ Result<Fleet> parse_deploy_rs_json(std::string_view json) {
   RETURN_IF_ERROR(expect_object(root, "deploy"));
   Top top;
   RETURN_IF_ERROR(read_level<Top>(root, "deploy", kTopFields, top));
-  if (top.nodes.is_null()) return wrong("deploy.nodes", "is missing");
-  if (top.nodes.empty()) return wrong("deploy.nodes", "names no host");
+  if (top.nodes.is_null())
+    return wrong("deploy.nodes", "is missing: add nodes.NAME = { hostname = ...; profiles = ...; }");
+  if (top.nodes.empty())
+    return wrong("deploy.nodes", "names no host: add nodes.NAME = { hostname = ...; profiles = ...; }");
   if (top.nodes.size() > kHostsMax)
     return wrong("deploy.nodes", "has more than " + std::to_string(kHostsMax) + " hosts");
   Fleet fleet;

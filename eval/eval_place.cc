@@ -15,7 +15,9 @@ Source source_of(const Fleet& fleet, const ProfileConfig& profile) {
 const char* path_in(Source source) {
   switch (source) {
     case Source::kNixosConfigurations:
-      return "f.${h}.config.system.build.toplevel";
+      return R"((let c = f.${h}; in
+        if builtins.isAttrs c && c ? config.system.build.toplevel then c.config.system.build.toplevel
+        else throw "nixosConfigurations.${h} is no NixOS system: make it with nixpkgs.lib.nixosSystem { ... }"))";
     case Source::kFlurry:
       return "(f.hosts.${h}.profiles.${n}.path or f.defaults.profiles.${n}.path)";
     case Source::kDeployRs:
@@ -25,6 +27,13 @@ const char* path_in(Source source) {
   }
   return "";
 }
+
+// Text that names the output of one derivation, as in path = "${home}", says what to build as well.
+constexpr const char* kDerivation =
+    "(let from = builtins.getContext given; names = builtins.attrNames from; in "
+    "if builtins.isString given && builtins.length names == 1 && "
+    "(from.${builtins.head names}.outputs or [ ]) != [ ] "
+    "then { drvPath = builtins.head names; outPath = given; } else given)";
 
 }  // namespace
 
@@ -65,7 +74,7 @@ std::string expression_of(Source source, const std::string& marker, const std::v
     list += " { h = \"" + name.substr(0, blank) + "\"; n = \"" + name.substr(blank + 1) + "\"; }";
   }
   return "f: builtins.map ({ h, n }: builtins.trace \"" + marker +
-         " begin ${h} ${n}\" (let p = " + path_in(source) +
+         " begin ${h} ${n}\" (let given = " + path_in(source) + "; p = " + kDerivation +
          "; s = builtins.unsafeDiscardStringContext; in "
          "if !(builtins.isAttrs p && p ? drvPath && p ? outPath) then throw \"the path of profile ${n} is "
          "not a derivation\" else "

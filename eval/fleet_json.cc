@@ -31,8 +31,8 @@ Result<void> keep(const Json& value, const std::string& place, Parts& into) {
 constexpr Field<Parts> kFleetFields[] = {
     {"defaults", keep<&Parts::defaults>}, {"hosts", keep<&Parts::hosts>}, {"rollout", keep<&Parts::rollout>}};
 
-Result<void> check_count(size_t hosts, const std::string& place) {
-  if (hosts == 0) return wrong(place, "names no host");
+Result<void> check_count(size_t hosts, const std::string& place, const char* example) {
+  if (hosts == 0) return wrong(place, std::string("names no host: add ") + example);
   if (hosts > kHostsMax) return wrong(place, "has more than " + std::to_string(kHostsMax) + " hosts");
   return {};
 }
@@ -50,7 +50,8 @@ Result<Indexes> resolve_requires(const Fleet& fleet) {
     const std::string place = place_of("flurry.hosts", host.name.str()) + ".requires";
     for (const auto& needed : host.requires_hosts)
       if (!indexes.contains(needed.str()))
-        return wrong(place, "no host is named " + quote(needed.str()) + did_you_mean(needed.str(), names));
+        return wrong(place, "no host is named " + quote(needed.str()) + did_you_mean(needed.str(), names) +
+                                ": add it to flurry.hosts, or take it out here");
   }
   return indexes;
 }
@@ -93,8 +94,8 @@ Result<Fleet> parse_fleet_json(std::string_view json) {
   ASSIGN_OR_RETURN(const Json root, parse_json(json, kRoot));
   Parts parts;
   RETURN_IF_ERROR(read_fields<Parts>(root, kRoot, kFleetFields, parts));
-  if (parts.hosts.is_null()) return wrong("flurry.hosts", "is missing");
-  RETURN_IF_ERROR(check_count(parts.hosts.size(), "flurry.hosts"));
+  if (parts.hosts.is_null()) return wrong("flurry.hosts", "is missing: add hosts.NAME = { }");
+  RETURN_IF_ERROR(check_count(parts.hosts.size(), "flurry.hosts", "hosts.NAME = { }"));
 
   // Its name stands for nobody's; each host begins as a copy.
   HostConfig defaults{.name = *HostName::parse("defaults")};
@@ -122,7 +123,7 @@ Result<Fleet> parse_fleet_json(std::string_view json) {
 Result<Fleet> parse_names_json(std::string_view json) {
   ASSIGN_OR_RETURN(const Json root, parse_json(json, "nixosConfigurations"));
   if (!root.is_array()) return wrong_type("nixosConfigurations", "an attribute set", root);
-  RETURN_IF_ERROR(check_count(root.size(), "nixosConfigurations"));
+  RETURN_IF_ERROR(check_count(root.size(), "nixosConfigurations", "NAME = nixpkgs.lib.nixosSystem { ... }"));
   Fleet fleet;
   fleet.schema = FleetSchema::kNixosConfigurations;
   for (const auto& entry : root) {

@@ -256,6 +256,18 @@ Result<void> read_rollout(const Json& value, const std::string& place, RolloutCo
   return read_fields<RolloutConfig>(value, place, kRolloutFields, into);
 }
 
+namespace {
+
+// The right spelling, or what there is to choose from.
+std::string nearest_or_all(const std::string& name, const std::vector<std::string>& known) {
+  std::string hint = did_you_mean(name, known);
+  if (!hint.empty()) return hint;
+  for (const auto& one : known) hint += (hint.empty() ? " (there is " : ", ") + one;
+  return hint.empty() ? hint : hint + ")";
+}
+
+}  // namespace
+
 Result<void> finish_host(const std::string& place, HostConfig& host) {
   if (host.target_hosts.empty()) host.target_hosts.push_back(host.name.str());
   if (host.profiles.size() > kProfilesMax)
@@ -264,12 +276,13 @@ Result<void> finish_host(const std::string& place, HostConfig& host) {
   for (const auto& [name, profile] : host.profiles) {
     names.push_back(name);
     if (name != "system" && !profile.has_path)
-      return wrong(place_of(place + ".profiles", name) + ".path", "is missing");
+      return wrong(place_of(place + ".profiles", name) + ".path",
+                   "is missing: write path = the profile's package");
   }
   for (const auto& name : host.profiles_order)
     if (!host.profiles.contains(name))
       return wrong(place + ".profilesOrder",
-                   "no profile is named " + quote(name) + did_you_mean(name, names));
+                   "no profile is named " + quote(name) + nearest_or_all(name, names));
   return validate_health(host.health, place + ".health");
 }
 

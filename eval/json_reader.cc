@@ -32,6 +32,20 @@ const char* type_name(const Json& value) {
   }
 }
 
+// How the value is written right, where its type tells what was meant; " (…)" or empty.
+std::string way_out(std::string_view expected, const Json& value) {
+  constexpr size_t kShownMax = 60;
+  if (value.is_null()) return {};
+  if (expected == "a bool") return " (write true or false, without quotes)";
+  if (expected == "an integer" && value.is_string()) return " (write it without quotes)";
+  if (expected == "an attribute set") return " (write { NAME = VALUE; })";
+  if (expected == "a string" && value.is_number()) return " (write it in quotes)";
+  const bool is_short = value.is_string() && value.get_ref<const std::string&>().size() <= kShownMax;
+  if (expected == "a list of strings" && is_short)
+    return " (write [ " + value.dump(-1, ' ', true, Json::error_handler_t::replace) + " ])";
+  return {};
+}
+
 // Of brackets outside strings: known before the parser, whose values are freed by recursion, sees them.
 int depth_of(std::string_view text) {
   int depth = 0;
@@ -84,6 +98,22 @@ Result<std::string> read_string(const Json& value, const std::string& place, boo
   return text;
 }
 
+// What others call a field of ours; hands that know another tool write these first.
+constexpr std::pair<std::string_view, std::string_view> kOtherWords[] = {
+    {"hostname", "targetHost"}, {"address", "targetHost"},    {"port", "targetPort"},
+    {"sshUser", "targetUser"},  {"sshOpts", "sshOptions"},    {"sudo", "privilegeEscalationCommand"},
+    {"remoteBuild", "buildOn"}, {"buildOnTarget", "buildOn"}, {"checks", "health"},
+    {"healthChecks", "health"}, {"dependsOn", "requires"},    {"nodes", "hosts"},
+    {"machines", "hosts"},
+};
+
+std::string other_tools_word(const std::string& name, const std::vector<std::string>& known) {
+  for (const auto& [theirs, ours] : kOtherWords)
+    if (name == theirs && std::find(known.begin(), known.end(), ours) != known.end())
+      return " (here it is " + quote(ours) + ")";
+  return {};
+}
+
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, const std::string& what) {
@@ -101,7 +131,8 @@ Error wrong(const std::string& place, const std::string& what) {
 }
 
 Error wrong_type(const std::string& place, const char* expected, const Json& value) {
-  return wrong(place, std::string("must be ") + expected + ", is " + type_name(value));
+  return wrong(place,
+               std::string("must be ") + expected + ", is " + type_name(value) + way_out(expected, value));
 }
 
 std::string place_of(const std::string& parent, std::string_view name) {
@@ -197,7 +228,8 @@ Result<void> for_each_attribute(const Json& object, const std::string& place, vo
 
 Error unknown_field(const std::string& place, const std::string& name,
                     const std::vector<std::string>& known) {
-  std::string hint = did_you_mean(name, known);
+  std::string hint = other_tools_word(name, known);
+  if (hint.empty()) hint = did_you_mean(name, known);
   if (hint.empty()) {
     for (const auto& field : known) hint += " " + field;
     hint = " (known here:" + hint + ")";

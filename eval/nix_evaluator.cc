@@ -9,6 +9,7 @@
 #include "core/spelling.h"
 #include "eval/colmena_json.h"
 #include "eval/deploy_rs_json.h"
+#include "eval/flake_hint.h"
 #include "eval/fleet_json.h"
 #include "eval/json_reader.h"
 #include "eval/nix_command.h"
@@ -49,7 +50,7 @@ class FlakeReader {
   Result<void> lock(const std::string& flake_ref) {
     source_.flake_ref = flake_ref;
     const auto output = run_nix(options_, {"flake", "metadata", "--json", flake_ref}, deadline_, stop_);
-    if (!output) return output.error().with_context("flake " + quote(flake_ref));
+    if (!output) return explained(output.error()).with_context("flake " + quote(flake_ref));
     ASSIGN_OR_RETURN(const Json root, parse_json(*output, "nix flake metadata"));
     try {
       read_metadata(root);
@@ -64,8 +65,8 @@ class FlakeReader {
                         deadline_, stop_);
     if (text) return Probe(*std::move(text));
     if (is_missing(text.error())) return Probe();
-    return text.error().with_context("reading " + std::string(output) + " of flake " +
-                                     quote(source_.flake_ref));
+    return explained(text.error())
+        .with_context("reading " + std::string(output) + " of flake " + quote(source_.flake_ref));
   }
 
   // Two at a time, as the processes do nothing but wait for their own evaluation.
@@ -81,6 +82,11 @@ class FlakeReader {
   const Fleet& source() const { return source_; }
 
  private:
+  Error explained(Error error) const {
+    if (error.kind == ErrorKind::kFailed) error.message += flake_hint(source_.flake_ref, error.message);
+    return error;
+  }
+
   // What the flake's own lock file doesn't name may be another by the time that it is evaluated.
   static bool has_locked_inputs(const Json& root, const Json& locked) {
     const Json locks = root.value("locks", Json::object());

@@ -88,6 +88,19 @@ std::string listing_text(const HostListing& listing) {
   }
   std::string out = pad(clean_line(listing.host), kNameColumn) + "  " + addresses;
   for (size_t i = 0; i < listing.tags.size(); ++i) out += (i ? " @" : "  @") + clean_line(listing.tags[i]);
+  std::string profiles;
+  for (const auto& profile : listing.profiles) {
+    const bool is_system = profile.is_system();
+    profiles += (profiles.empty() ? "" : ", ") + clean_line(profile.name) +
+                (is_system ? "" : " of " + clean_line(profile.user));
+  }
+  // A system alone is what nearly every host has.
+  if (listing.profiles.size() > 1 || (!listing.profiles.empty() && !listing.profiles[0].is_system()))
+    out += "  profiles " + profiles;
+  for (size_t i = 0; i < listing.checks.size(); ++i)
+    out += (i ? ", " : "  checks ") + clean_line(listing.checks[i]);
+  for (size_t i = 0; i < listing.requires_hosts.size(); ++i)
+    out += (i ? ", " : "  requires ") + clean_line(listing.requires_hosts[i]);
   return out + "\n";
 }
 

@@ -123,6 +123,13 @@ void JsonReporter::listed(const HostListing& listing) {
   out.set_user(clean_line(listing.user));
   out.set_port(listing.port.value_or(0));
   for (const auto& tag : listing.tags) out.add_tags(clean_line(tag));
+  for (const auto& profile : listing.profiles) {
+    auto& one = *out.add_profiles();
+    one.set_name(clean_line(profile.name));
+    one.set_user(clean_line(profile.user));
+  }
+  for (const auto& check : listing.checks) out.add_checks(clean_line(check));
+  for (const auto& needed : listing.requires_hosts) out.add_required_hosts(clean_line(needed));
   write(std::move(event));
 }
 

@@ -5,9 +5,19 @@ namespace flurry {
 int run_hosts(Context& context) {
   const auto fleet = load_selected(context);
   if (!fleet) return fail_run(context, fleet.error());
-  for (const HostConfig& host : fleet->hosts)
-    context.reporter.listed(
-        {host.name.str(), host.target_hosts, host.target_user.value_or(""), host.target_port, host.tags});
+  for (const HostConfig& host : fleet->hosts) {
+    HostListing listing{host.name.str(),
+                        host.target_hosts,
+                        host.target_user.value_or(""),
+                        host.target_port,
+                        host.tags,
+                        ordered_profiles(host),
+                        {},
+                        {}};
+    for (const auto& check : host.health.checks) listing.checks.push_back(check.name);
+    for (const auto& needed : host.requires_hosts) listing.requires_hosts.push_back(needed.str());
+    context.reporter.listed(listing);
+  }
   return 0;
 }
 

@@ -74,6 +74,23 @@ def test_a_hive_that_does_not_want_to_be_deployed_as_a_whole_has_to_be_asked_for
     assert (code, ended) == (0, {"web": "staged"}), why
 
 
+def test_hosts_lists_what_a_selector_selects_though_no_system_evaluates(pair):
+    path = flake(pair, "broken", """
+      nixosConfigurations = { web = throw "no system"; db = { config = throw "no config"; }; };
+      flurry.hosts.db = { targetHost = "h2"; };
+      flurry.hosts.web = { targetHost = "h1"; targetPort = 22; tags = [ "eu" ]; requires = [ "db" ];
+        health.checks.site.unit = "web"; profiles.home = { user = "plain"; path = throw "no home"; }; };""")
+    code, events = pair.flurry_json("hosts", path, "--on", "@eu")
+    assert (code, [e["host_listed"] for e in events]) == (0, [{
+        "host": "web", "addresses": ["h1"], "user": "", "port": 22, "tags": ["eu"],
+        "profiles": [{"name": "system", "user": "root"}, {"name": "home", "user": "plain"}],
+        "checks": ["site"], "required_hosts": ["db"]}])
+    code, out, _ = pair.flurry("hosts", path)
+    assert code == 0 and out.splitlines() == [
+        "db                    h2", "web                   h1 port 22  @eu  profiles system, home of plain  checks site"
+        "  requires db"]
+
+
 @pytest.mark.parametrize("outputs, told", [
     ("deploy.nodes.web = { };", "deploy.nodes.web.hostname: is missing"),
     ("deploy.nodes.web = { hostname = \"h1\"; profiles.system = { path = 1; confirmTimeot = 5; }; };",

@@ -57,6 +57,21 @@ TEST(Options, DeployWithEverything) {
   EXPECT_EQ(options->output, OutputFormat::kJson);
 }
 
+TEST(Options, ASchemaGoesByTheNameOfItsOutputToo) {
+  const std::pair<const char*, FleetSchema> names[] = {
+      {"flurry", FleetSchema::kFlurry},
+      {"deploy", FleetSchema::kDeployRs},
+      {"colmena", FleetSchema::kColmena},
+      {"colmenaHive", FleetSchema::kColmena},
+      {"nixos", FleetSchema::kNixosConfigurations},
+      {"nixosConfigurations", FleetSchema::kNixosConfigurations}};
+  for (const auto& [name, schema] : names) {
+    const auto options = parse({"hosts", "--schema", name});
+    ASSERT_TRUE(options) << options.error().message;
+    EXPECT_EQ(options->schema, schema) << name;
+  }
+}
+
 TEST(Options, WordsForNixsSettingsReachNixAsSettings) {
   const auto options = parse({"build", "--max-jobs", "4", "--cores=0", "--builders", "", "--keep-failed"});
   ASSERT_TRUE(options) << options.error().message;

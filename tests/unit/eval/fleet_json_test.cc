@@ -84,10 +84,11 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
   const std::string w = "flurry.hosts.web-01.";
   const std::string s = w + "health.checks.site";
   const std::pair<std::string, std::string> cases[] = {
-      {"[]", "flurry: must be an attribute set, is a list"},
-      {"{}", "flurry.hosts: is missing"},
-      {R"({"hosts":{}})", "flurry.hosts: names no host"},
-      {R"({"hosts":{"a":1}})", "flurry.hosts.a: must be an attribute set, is an integer"},
+      {"[]", "flurry: must be an attribute set, is a list (write { NAME = VALUE; })"},
+      {"{}", "flurry.hosts: is missing: add hosts.NAME = { }"},
+      {R"({"hosts":{}})", "flurry.hosts: names no host: add hosts.NAME = { }"},
+      {R"({"hosts":{"a":1}})",
+       "flurry.hosts.a: must be an attribute set, is an integer (write { NAME = VALUE; })"},
       {R"({"host":{"a":{}}})", "flurry.host: unknown field (did you mean 'hosts'?)"},
       {R"({"hosts":{"-a":{}}})", "flurry.hosts.-a: host name '-a' must not start with '-' or '.'"},
       {R"({"hosts":{"a.example":{"x":1}}})",
@@ -97,7 +98,7 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
       {R"({"hosts":{"a":{}},"defaults":{"tasg":1}})",
        "flurry.defaults.tasg: unknown field (did you mean 'tags'?)"},
       {R"({"hosts":{"a":{}},"defaults":{"targetPort":"22"}})",
-       "flurry.defaults.targetPort: must be an integer, is a string"},
+       "flurry.defaults.targetPort: must be an integer, is a string (write it without quotes)"},
       {host(R"("targetport":22)"), w + "targetport: unknown field (did you mean 'targetPort'?)"},
       {host(R"("targetPort":null)"),
        w + "targetPort: must be an integer, is null (leave it out for the default)"},
@@ -111,11 +112,14 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
       {host(R"("targetHost":"root@h")"), w + "targetHost: 'root@h': the user belongs into targetUser"},
       {host(R"("targetHost":"-oProxyCommand=x")"),
        w + "targetHost: '-oProxyCommand=x' is no host name or address"},
-      {host(R"("targetHost":["a",1])"), w + "targetHost[1]: must be a string, is an integer"},
+      {host(R"("targetHost":["a",1])"),
+       w + "targetHost[1]: must be a string, is an integer (write it in quotes)"},
       {host(R"("targetHost":"")"), w + "targetHost: must not be empty"},
       {host(R"("targetUser":"a\nb")"), w + "targetUser: must not hold control characters"},
-      {host(R"("sshOptions":"-v")"), w + "sshOptions: must be a list of strings, is a string"},
-      {host(R"("magicRollback":"yes")"), w + "magicRollback: must be a bool, is a string"},
+      {host(R"("sshOptions":"-v")"),
+       w + "sshOptions: must be a list of strings, is a string (write [ \"-v\" ])"},
+      {host(R"("magicRollback":"yes")"),
+       w + "magicRollback: must be a bool, is a string (write true or false, without quotes)"},
       {host(R"("buildOn":"traget")"),
        w + "buildOn: 'traget' is none of \"local\", \"target\" (did you mean 'target'?)"},
       {host(R"("confirmTimeout":"30")"),
@@ -126,13 +130,15 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
       {host(R"("activationTimeout":1.5)"),
        w + "activationTimeout: must be a duration (\"10s\", or an integer of seconds), is a float"},
       {host(R"("tags":["a b"])"), w + "tags: 'a b': a tag may hold no blank and none of !&,()@*?[]"},
-      {host(R"("requires":["web-02"])"), w + "requires: no host is named 'web-02' (did you mean 'web-01'?)"},
+      {host(R"("requires":["web-02"])"), w + "requires: no host is named 'web-02' (did you mean 'web-01'?): "
+                                             "add it to flurry.hosts, or take it out here"},
       {host(R"("requires":["web-01"])"), w + "requires: leads round in a circle: no host could be the first"},
       {R"({"hosts":{"a":{"requires":["b"]},"b":{"requires":["c"]},"c":{"requires":["b"]}}})",
        "flurry.hosts.a.requires: leads round in a circle: no host could be the first"},
       {host(R"("profilesOrder":["sytem"])"),
        w + "profilesOrder: no profile is named 'sytem' (did you mean 'system'?)"},
-      {host(R"("profiles":{"alice":{}})"), w + "profiles.alice.path: is missing"},
+      {host(R"("profiles":{"alice":{}})"),
+       w + "profiles.alice.path: is missing: write path = the profile's package"},
       {host(R"("profiles":{"system":"/nix/store/x"})"),
        w + "profiles.system: must be an attribute set: write system.path = ..."},
       {host(R"("health":{"failedUnits":"none"})"),
@@ -162,7 +168,8 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
       {check(R"("command":[])"), s + ".command: must not be empty"},
       {check(R"("unit":"a","successThreshold":0)"), s + ".successThreshold: must be 1 to 1000, is 0"},
       {rollout(R"("batches":["150%"])"), "flurry.rollout.batches[0]: '150%' is none of \"1%\" to \"100%\""},
-      {rollout(R"("canary":"@x")"), "flurry.rollout: selector: no host has the tag 'x'"},
+      {rollout(R"("canary":"@x")"),
+       "flurry.rollout: selector: no host has the tag 'x' (flurry hosts lists all)"},
       {rollout(R"("canary":"(")"),
        "flurry.rollout.canary: selector: expected a name, a glob or @tag at position 2\n  (\n   ^"},
       {"{",
@@ -170,6 +177,18 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
        "error while parsing object key - unexpected end of input; expected string literal"},
   };
   for (const auto& [json, expected] : cases) EXPECT_EQ(message(json), expected) << json;
+}
+
+TEST(FleetJson, NamesItsOwnWordForAnotherTools) {
+  const std::pair<std::string, std::string> cases[] = {
+      {host(R"("hostname":"x")"), "hostname: unknown field (here it is 'targetHost')"},
+      {host(R"("sshUser":"x")"), "sshUser: unknown field (here it is 'targetUser')"},
+      {host(R"("sshOpts":[])"), "sshOpts: unknown field (here it is 'sshOptions')"},
+      {host(R"("buildOnTarget":true)"), "buildOnTarget: unknown field (here it is 'buildOn')"},
+      {host(R"("checks":{})"), "checks: unknown field (here it is 'health')"},
+  };
+  for (const auto& [json, expected] : cases) EXPECT_EQ(message(json), "flurry.hosts.web-01." + expected);
+  EXPECT_EQ(message(R"({"nodes":{}})"), "flurry.nodes: unknown field (here it is 'hosts')");
 }
 
 // Trap 19.

@@ -61,6 +61,92 @@ TEST(DeployRs, BuildsOnTheHostWhereAnyOfItsProfilesSaysSo) {
   EXPECT_EQ(one(parse_deploy_rs_json(with(R"("remoteBuild":true,)" + kSystem))).build_on, BuildOn::kTarget);
 }
 
+TEST(DeployRs, EverySettingMayStandAtEveryLevelAndTheDeepestWins) {
+  struct Setting {
+    const char* name;
+    const char* low;
+    const char* high;
+    std::string (*read)(const HostConfig& host);
+  };
+  static const auto kFlag = [](bool on) { return std::string(on ? "true" : "false"); };
+  const Setting settings[] = {
+      {"sshUser", "\"low\"", "\"high\"", [](const HostConfig& h) { return "\"" + *h.target_user + "\""; }},
+      {"sudo", "\"low\"", "\"high\"",
+       [](const HostConfig& h) { return "\"" + h.privilege_escalation_command.at(0) + "\""; }},
+      {"magicRollback", "false", "true", [](const HostConfig& h) { return kFlag(h.magic_rollback); }},
+      {"autoRollback", "false", "true", [](const HostConfig& h) { return kFlag(h.auto_rollback); }},
+      {"confirmTimeout", "11", "22",
+       [](const HostConfig& h) { return std::to_string(h.confirm_timeout.count() / 1000); }},
+      {"activationTimeout", "11", "22",
+       [](const HostConfig& h) { return std::to_string(h.activation_timeout.count() / 1000); }},
+  };
+  for (const auto& setting : settings) {
+    const auto at = [&](const char* value) {
+      return *value == 0 ? std::string() : "\"" + std::string(setting.name) + "\":" + value + ",";
+    };
+    const auto fleet = [&](const char* top, const char* node, const char* profile) {
+      return setting.read(one(parse_deploy_rs_json("{" + at(top) + R"("nodes":{"web":{"hostname":"h",)" +
+                                                   at(node) + R"("profiles":{"system":{)" + at(profile) +
+                                                   R"("user":"root","path":true}}}}})")));
+    };
+    for (const auto& [low, high] :
+         {std::pair{setting.low, setting.high}, std::pair{setting.high, setting.low}}) {
+      EXPECT_EQ(fleet(high, "", ""), high) << setting.name;
+      EXPECT_EQ(fleet(low, high, ""), high) << setting.name;
+      EXPECT_EQ(fleet(low, "", high), high) << setting.name;
+      EXPECT_EQ(fleet(high, low, high), high) << setting.name;
+      EXPECT_EQ(fleet(low, low, high), high) << setting.name;
+    }
+  }
+}
+
+TEST(DeployRs, SshOptsOfAllLevelsAreJoinedTheDeepestFirst) {
+  const auto host = one(parse_deploy_rs_json(
+      R"({"sshOpts":["-t"],"nodes":{"web":{"hostname":"h","sshOpts":["-n"],"profiles":{"system":
+      {"user":"root","path":true,"sshOpts":["-p","1"]}}}}})"));
+  EXPECT_EQ(host.ssh_options, (std::vector<std::string>{"-p", "1", "-n", "-t"}));
+}
+
+TEST(DeployRs, ASettingOfAnotherTypeIsRefusedAtEveryLevel) {
+  for (const char* name :
+       {"sshUser", "user", "sudo", "interactiveSudo", "sshOpts", "fastConnection", "autoRollback",
+        "magicRollback", "confirmTimeout", "activationTimeout", "tempPath", "remoteBuild"}) {
+    const std::string wrong = "\"" + std::string(name) + "\":1.5,";
+    const std::string node = R"("nodes":{"web":{"hostname":"h",)";
+    const std::string system = R"("profiles":{"system":{)";
+    const std::string end = R"("path":true}}}}})";
+    EXPECT_TRUE(refusal(parse_deploy_rs_json("{" + wrong + node + system + end))
+                    .starts_with("deploy." + std::string(name) + ": must be"));
+    EXPECT_TRUE(refusal(parse_deploy_rs_json("{" + node + wrong + system + end))
+                    .starts_with("deploy.nodes.web." + std::string(name) + ": must be"));
+    EXPECT_TRUE(refusal(parse_deploy_rs_json("{" + node + system + wrong + end))
+                    .starts_with("deploy.nodes.web.profiles.system." + std::string(name) + ": must be"));
+  }
+}
+
+TEST(DeployRs, AFailedUnitHasAsLongAsTheConfirmationToRecover) {
+  const auto short_one = one(parse_deploy_rs_json(with(R"("confirmTimeout":8,)" + kSystem)));
+  EXPECT_EQ(short_one.health.deadline, Millis(20'000)) << "long enough to be healthy at all";
+  EXPECT_EQ(one(parse_deploy_rs_json(with(R"("confirmTimeout":90,)" + kSystem))).health.deadline,
+            Millis(90'000));
+}
+
+TEST(DeployRs, TheSystemIsRootsAndAtItsOwnPlace) {
+  EXPECT_EQ(refusal(parse_deploy_rs_json(with(R"("profiles":{"system":{"user":"ann","path":true}})"))),
+            "deploy.nodes.web.profiles.system.user: is 'ann': the profile 'system' is root's: set user = "
+            "\"root\", or give the profile another name");
+  EXPECT_EQ(
+      refusal(parse_deploy_rs_json(with(R"("sshUser":"ann","profiles":{"system":{"path":true}})"))),
+      "deploy.nodes.web.profiles.system.user: is 'ann' (sshUser stands in for it): the profile 'system' "
+      "is root's: set user = \"root\", or give the profile another name");
+  const std::string at =
+      R"("profiles":{"system":{"user":"root","path":true,"profilePath":"/nix/var/nix/profiles/)";
+  EXPECT_EQ(refusal(parse_deploy_rs_json(with(at + R"(system"}})"))), "accepted");
+  EXPECT_EQ(refusal(parse_deploy_rs_json(with(at + R"(other"}})"))),
+            "deploy.nodes.web.profiles.system.profilePath: the profile 'system' is "
+            "/nix/var/nix/profiles/system: leave profilePath out, or give the profile another name");
+}
+
 TEST(DeployRs, HasItsOwnDefaults) {
   const auto host = one(parse_deploy_rs_json(with(kSystem)));
   EXPECT_EQ(host.confirm_timeout, Millis(30'000));
@@ -77,16 +163,22 @@ TEST(DeployRs, IgnoresWhatDeployRsIgnoresButNotATypingError) {
 
 TEST(DeployRs, SaysWhatIsWrongAndWhere) {
   const std::pair<std::string, const char*> cases[] = {
-      {R"({})", "deploy.nodes: is missing"},
-      {R"({"nodes":{}})", "deploy.nodes: names no host"},
-      {R"({"nodes":{"web":{"profiles":{}}}})", "deploy.nodes.web.hostname: is missing"},
-      {R"({"nodes":{"web":{"hostname":"h"}}})", "deploy.nodes.web.profiles: is missing"},
+      {R"({})", "deploy.nodes: is missing: add nodes.NAME = { hostname = ...; profiles = ...; }"},
+      {R"({"nodes":{}})",
+       "deploy.nodes: names no host: add nodes.NAME = { hostname = ...; profiles = ...; }"},
+      {R"({"nodes":{"web":{"profiles":{}}}})",
+       "deploy.nodes.web.hostname: is missing: write hostname = \"ADDRESS\""},
+      {R"({"nodes":{"web":{"hostname":"h"}}})",
+       "deploy.nodes.web.profiles: is missing: write profiles.system = { user = \"root\"; path = ...; }"},
       {with(R"("profiles":{})"), "deploy.nodes.web.profiles: is empty: there is nothing to deploy"},
-      {with(R"("profiles":{"system":{"user":"root"}})"), "deploy.nodes.web.profiles.system.path: is missing"},
+      {with(R"("profiles":{"system":{"user":"root"}})"),
+       "deploy.nodes.web.profiles.system.path: is missing: write path = deploy-rs.lib.SYSTEM.activate.nixos "
+       "..."},
       {with(R"("profiles":{"system":{"path":true}})"),
-       "deploy.nodes.web.profiles.system.user: is missing, and so is sshUser, which stands in for it"},
+       "deploy.nodes.web.profiles.system.user: is missing, and so is sshUser, which stands in for it: write "
+       "user = \"root\""},
       {with(R"("confirmTimeout":"30s",)" + kSystem),
-       "deploy.nodes.web.confirmTimeout: must be an integer, is a string"},
+       "deploy.nodes.web.confirmTimeout: must be an integer, is a string (write it without quotes)"},
       {with(R"("profilesOrder":["sytem"],)" + kSystem),
        "deploy.nodes.web.profilesOrder: no profile is named 'sytem' (did you mean 'system'?)"},
       {with(R"("interactiveSudo":true,)" + kSystem),

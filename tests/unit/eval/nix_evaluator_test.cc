@@ -143,7 +143,7 @@ TEST_F(NixTest, OneHostsErrorIsItsOwn) {
   EXPECT_EQ(answers.at("e"), "sys-e");
   EXPECT_NE(answers.at("c").find("cannot"), std::string::npos) << answers.at("c");
   EXPECT_NE(answers.at("d").find("assertion of d"), std::string::npos) << answers.at("d");
-  EXPECT_NE(answers.at("f").find("attribute 'config' missing"), std::string::npos) << answers.at("f");
+  EXPECT_NE(answers.at("f").find("is no NixOS system"), std::string::npos) << answers.at("f");
 }
 
 // What no `tryEval` catches, up to what ends the process.
@@ -307,6 +307,18 @@ TEST_F(NixTest, ReadsAFlakeOfDeployRsWithoutForcingItsSystems) {
   const auto plain = load(flake, options);
   ASSERT_TRUE(plain) << plain.error().message;
   EXPECT_EQ(plain->hosts.at(0).name.str(), "other") << "--schema picks one explicitly";
+}
+
+TEST_F(NixTest, TextThatNamesADerivationIsAPathToo) {
+  const auto fleet = load(nix_->flake(R"(
+    deploy.nodes = {
+      web = { hostname = "h"; profiles.system = { user = "root"; path = "${mk "sys-web" ""}"; }; };
+      bare = { hostname = "i"; profiles.system = { user = "root"; path = "/nix/store/sys"; }; }; };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto answers = evaluate(*fleet);
+  EXPECT_EQ(answers.at("web"), "sys-web");
+  EXPECT_NE(answers.at("bare").find("is not a derivation"), std::string::npos) << answers.at("bare");
 }
 
 TEST_F(NixTest, ReadsAHiveOfColmenaWithoutItsSecretsAndItsSystems) {
