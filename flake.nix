@@ -30,8 +30,8 @@
       };
     in
     {
-      # mkFleet checks a `flurry` output while it is written; schema is what it knows.
-      lib = import ./eval/fleet.nix;
+      # Checks a fleet's flake while Nix evaluates, and gives its fields as NixOS options.
+      lib = import ./eval/lib.nix;
 
       packages.${system}.default = pkgs.stdenv.mkDerivation {
         pname = "flurry";

@@ -48,6 +48,7 @@ struct HostConfig {
   bool auto_rollback = true;
   bool allow_offline = false;
   std::vector<HostName> requires_hosts;  // `requires` in the flake: these must have succeeded before
+  bool operator==(const HostConfig&) const = default;
 };
 
 // So many hosts, or so many of a hundred.
