@@ -36,7 +36,8 @@ class FakeEvaluator : public eval::Evaluator {
  public:
   Result<Fleet> load_fleet(const std::string&, TimePoint, std::stop_token) override {
     Fleet fleet;
-    for (const char* name : {"bad", "web"}) fleet.hosts.push_back({.name = *HostName::parse(name)});
+    for (const char* name : {"bad", "web"})
+      fleet.hosts.push_back({.name = *HostName::parse(name), .target_hosts = {name}});
     return fleet;
   }
 
