@@ -76,6 +76,7 @@ class Sender {
   }
 
   Result<void> send_path(const nix::PathInfo& info) {
+    ++paths_sent_;
     RETURN_IF_ERROR(send(FrameType::kPathInfo, encode_path_info(info, index_of_)));
     uint64_t sent = 0;
     const auto written = nix::write_nar(info.path.str(), [&](std::string_view piece) -> Result<void> {
@@ -111,10 +112,10 @@ class Sender {
   }
 
   Result<void> take_stored(std::string_view payload) {
-    ASSIGN_OR_RETURN(const uint32_t index, decode_stored(payload));
-    if (index >= closure_.size() || progress_.paths_done == progress_.paths_total)
+    ASSIGN_OR_RETURN(const uint32_t count, decode_stored(payload));
+    if (count == 0 || count > paths_sent_ - progress_.paths_done)
       return Error{ErrorKind::kInvalidInput, "the host stored a path that was not sent"};
-    ++progress_.paths_done;
+    progress_.paths_done += count;
     tell();
     return {};
   }
@@ -162,6 +163,7 @@ class Sender {
   transfer::FrameStream frames_;
   IndexOfPath index_of_;
   CopyProgress progress_;
+  uint64_t paths_sent_ = 0;  // begun at least
   bool heard_failure_ = false;
   bool is_cut_ = false;  // the stream broke
 };
