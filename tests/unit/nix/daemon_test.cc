@@ -52,11 +52,17 @@ TEST(Daemon, SpeaksOldAndNewVersions) {
 }
 
 TEST(Daemon, RefusesWhatIsTooOldOrNoDaemon) {
-  FakeDaemon old([](Peer& peer) { peer.say(words({0x6478696f, 0x114})); });
+  FakeDaemon old([](Peer& peer) {
+    peer.expect(words({0x6e697863, 0x126}));
+    peer.say(words({0x6478696f, 0x114}));
+  });
   const auto refused = Daemon::open(old.take_client(), soon());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::kUnsupported);
-  FakeDaemon shell([](Peer& peer) { peer.say("Welcome to this host, dear user"); });
+  FakeDaemon shell([](Peer& peer) {
+    peer.expect(words({0x6e697863, 0x126}));
+    peer.say("Welcome to this host, dear user");
+  });
   const auto noise = Daemon::open(shell.take_client(), soon());
   ASSERT_FALSE(noise);
   EXPECT_EQ(noise.error().kind, ErrorKind::kInvalidInput);
