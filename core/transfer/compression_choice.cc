@@ -41,21 +41,28 @@ void CompressionChoice::sent(const BlockSent& block) {
 }
 
 void CompressionChoice::begin_trial() {
-  const bool is_link_bound = 2 * of_chosen_.wait_micros > of_chosen_.micros;
+  const bool waits_mostly = 2 * of_chosen_.wait_micros > of_chosen_.micros;
+  const bool waits_always = 10 * of_chosen_.wait_micros > 9 * of_chosen_.micros;
+  // What it waits for may be the receiver's core, which has less to do with less compression. Not so where
+  // hardly anything but waiting is left, and a trial without compression would cost most.
+  const bool is_link_bound = waits_mostly && (waits_always || !more_did_not_pay_);
   const bool has_next = is_link_bound ? chosen_ + 1 < std::size(kLevels) : chosen_ > 0;
   skipped_ = 0;
   of_trial_ = {};
   if (has_next)
     tried_ = is_link_bound ? chosen_ + 1 : chosen_ - 1;
   else
-    of_chosen_ = {};  // the link may change: measured anew
+    more_did_not_pay_ = is_link_bound;
+  if (!has_next) of_chosen_ = {};  // the link may change: measured anew
 }
 
 void CompressionChoice::end_trial() {
   if (of_trial_.rate() > kWorthIt * of_chosen_.rate()) {
     chosen_ = tried_;
+    more_did_not_pay_ = false;
     patience_ = kPatienceMin;
   } else {
+    more_did_not_pay_ = tried_ > chosen_;
     tried_ = chosen_;
     patience_ = std::min(2 * patience_, kPatienceMax);
   }

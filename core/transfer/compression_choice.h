@@ -38,6 +38,7 @@ class CompressionChoice {
   size_t tried_ = 1;                  // differs from chosen_ during a trial
   uint64_t patience_ = kPatienceMin;  // blocks until the next trial
   uint64_t skipped_ = 0;
+  bool more_did_not_pay_ = false;  // in the trial before
   Stretch of_chosen_, of_trial_;
 };
 

@@ -134,6 +134,16 @@ TEST(CompressionChoice, FollowsTheLinkAndComesBack) {
   EXPECT_EQ(settled_level(choice, slow), 3);
 }
 
+TEST(CompressionChoice, SendsRawWhereTheReceiverCannotKeepUpWithUnpacking) {
+  CompressionChoice choice;
+  uint64_t raw = 0;
+  for (int i = 0; i < 2000; ++i) {
+    raw += choice.level() == 0;
+    choice.sent({1 << 20, 1000, choice.level() == 0 ? 500u : 4000u});
+  }
+  EXPECT_GT(raw, 1800u);
+}
+
 TEST(CompressionChoice, StaysWhereTheNextLevelIsHardlyBetter) {
   CompressionChoice choice;
   EXPECT_EQ(settled_level(choice, {.link = 5, .at_1 = 400, .at_3 = 200, .left_at_3 = 0.39}), 1);
