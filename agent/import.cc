@@ -1,7 +1,9 @@
 #include "agent/import.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_set>
+#include <utility>
 
 #include "agent/import_convert.h"
 #include "agent/import_store.h"
@@ -37,15 +39,10 @@ class Import {
     ASSIGN_OR_RETURN(nix::Daemon daemon, options_.connect(deadline()));
     ASSIGN_OR_RETURN(const transfer::Missing missing, find_missing(daemon));
     RETURN_IF_ERROR(frames_.send(FrameType::kMissing, encode_missing(missing)));
-    ImportStats stats;
-    for (const uint32_t index : missing.indices) {
-      failed_index_ = index;
-      const auto stored = receive_path(daemon, index);
-      if (!stored) return stored.error().with_context(closure_[index].path.str());
-      failed_index_ = -1;
-      ++stats.paths;
-      stats.bytes += closure_[index].nar_size;
-    }
+    missing_ = missing.indices;
+    RETURN_IF_ERROR(receive_paths(daemon));
+    ImportStats stats{.paths = missing_.size()};
+    for (const uint32_t index : missing_) stats.bytes += closure_[index].nar_size;
     RETURN_IF_ERROR(finish(daemon, hello, stats));
     return stats;
   }
@@ -102,29 +99,59 @@ class Import {
     return missing;
   }
 
-  Result<void> receive_path(nix::Daemon& daemon, uint32_t index) {
+  // The daemon registers one path while the next ones come in.
+  Result<void> receive_paths(nix::Daemon& daemon) {
+    const auto stored = daemon.add_paths([this] { return next_path(); },
+                                         [this](std::span<char> buffer) { return read_nar(buffer); },
+                                         [this](size_t count) { stored_ += count; }, options_.idle_timeout);
+    chunk_ = {};
+    const auto told = tell_stored();
+    if (stored) return told;
+    if (stored_ == missing_.size()) return stored.error();
+    failed_index_ = missing_[stored_];
+    return stored.error().with_context(closure_[missing_[stored_]].path.str());
+  }
+
+  Result<std::optional<nix::PathInfo>> next_path() {
+    RETURN_IF_ERROR(skip_rest());
+    RETURN_IF_ERROR(tell_stored());
+    if (received_ == missing_.size()) return std::optional<nix::PathInfo>();
     ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kPathInfo));
-    ASSIGN_OR_RETURN(const IncomingPath incoming, decode_path_info(frame.payload, closure_));
-    if (incoming.index != index) return unexpected();
-    nix::NarParser parser(incoming.info.nar_size);
-    std::string_view chunk;  // of the frame that came last, what the daemon has not got yet
-    const auto source = [&](std::span<char> buffer) -> Result<size_t> {
-      if (chunk.empty()) {
-        if (parser.is_done()) return size_t{0};
-        ASSIGN_OR_RETURN(chunk, next_chunk(parser));
-      }
-      const size_t n = std::min(buffer.size(), chunk.size());
-      std::copy_n(chunk.data(), n, buffer.data());
-      chunk.remove_prefix(n);
-      return n;
-    };
-    RETURN_IF_ERROR(daemon.add_to_store_nar(incoming.info, source, options_.idle_timeout));
-    // Had another process registered it meanwhile, the daemon would not have read to the end.
-    while (!parser.is_done()) RETURN_IF_ERROR(next_chunk(parser));
-    return frames_.send(FrameType::kStored, encode_stored(index));
+    ASSIGN_OR_RETURN(IncomingPath incoming, decode_path_info(frame.payload, closure_));
+    if (incoming.index != missing_[received_]) return unexpected();
+    ++received_;
+    parser_.emplace(incoming.info.nar_size);
+    return std::optional(std::move(incoming.info));
+  }
+
+  // The NAR of the path that next_path() gave last.
+  Result<size_t> read_nar(std::span<char> buffer) {
+    if (chunk_.empty()) {
+      if (parser_->is_done()) return size_t{0};
+      ASSIGN_OR_RETURN(chunk_, next_chunk(*parser_));
+    }
+    const size_t n = std::min(buffer.size(), chunk_.size());
+    std::copy_n(chunk_.data(), n, buffer.data());
+    chunk_.remove_prefix(n);
+    return n;
+  }
+
+  // Had another process registered the path meanwhile, the daemon may not have read to the end.
+  Result<void> skip_rest() {
+    chunk_ = {};
+    while (parser_ && !parser_->is_done()) RETURN_IF_ERROR(next_chunk(*parser_));
+    return {};
+  }
+
+  // Only while no chunk is held: sending moves the bytes that it points to.
+  Result<void> tell_stored() {
+    const size_t count = stored_ - std::exchange(told_, stored_);
+    if (count == 0) return {};
+    return frames_.send(FrameType::kStored, encode_stored(static_cast<uint32_t>(count)));
   }
 
   Result<std::string_view> next_chunk(nix::NarParser& parser) {
+    RETURN_IF_ERROR(tell_stored());
     ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kNarChunk));
     if (frame.payload.empty()) return unexpected();
     ASSIGN_OR_RETURN(const size_t used, parser.feed(frame.payload));
@@ -144,6 +171,12 @@ class Import {
   const ImportOptions& options_;
   transfer::FrameStream frames_;
   std::vector<transfer::PathEntry> closure_;
+  std::vector<uint32_t> missing_;
+  size_t received_ = 0;                   // of missing_: begun at least
+  size_t stored_ = 0;                     // of missing_
+  size_t told_ = 0;                       // of stored_
+  std::optional<nix::NarParser> parser_;  // of the path that comes in
+  std::string_view chunk_;                // of its last frame, what the daemon has not got yet
   int64_t failed_index_ = -1;
 };
 

@@ -121,9 +121,9 @@ std::string encode_missing(const transfer::Missing& missing) {
   return message.SerializeAsString();
 }
 
-std::string encode_stored(uint32_t index) {
+std::string encode_stored(uint32_t count) {
   v1::CopyStored message;
-  message.set_path_index(index);
+  message.set_path_count(count);
   return message.SerializeAsString();
 }
 

@@ -30,7 +30,8 @@ Result<IncomingPath> decode_path_info(std::string_view payload,
 Error decode_stop(std::string_view payload);
 
 std::string encode_missing(const transfer::Missing& missing);
-std::string encode_stored(uint32_t index);
+// `count` more paths are registered.
+std::string encode_stored(uint32_t count);
 std::string encode_done(const transfer::Done& done);
 std::string encode_failure(const transfer::Failure& failure);
 

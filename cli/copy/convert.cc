@@ -91,7 +91,7 @@ Result<transfer::Missing> decode_missing(std::string_view payload, size_t path_c
 
 Result<uint32_t> decode_stored(std::string_view payload) {
   ASSIGN_OR_RETURN(const auto message, parse<v1::CopyStored>(payload, "CopyStored"));
-  return message.path_index();
+  return message.path_count();
 }
 
 Result<transfer::Done> decode_done(std::string_view payload) {

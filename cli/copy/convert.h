@@ -23,6 +23,7 @@ std::string encode_stop(const Error& error);
 
 // Indices are below `path_count` and ascend.
 Result<transfer::Missing> decode_missing(std::string_view payload, size_t path_count);
+// How many more.
 Result<uint32_t> decode_stored(std::string_view payload);
 Result<transfer::Done> decode_done(std::string_view payload);
 // What the agent said before it stopped.

@@ -6,7 +6,7 @@
 #include "core/nix/closure.h"
 #include "core/nix/nar.h"
 #include "core/sys/clock.h"
-#include "core/transfer/frame_stream.h"
+#include "core/transfer/block_stream.h"
 
 namespace flurry::copy {
 namespace {
@@ -21,7 +21,10 @@ constexpr Millis kReasonTimeout{5000};
 class Sender {
  public:
   Sender(int io, std::vector<nix::PathInfo> closure, const ProgressSink& on_progress, Millis idle_timeout)
-      : closure_(std::move(closure)), on_progress_(on_progress), frames_(io, io, idle_timeout) {
+      : closure_(std::move(closure)),
+        on_progress_(on_progress),
+        frames_(io, io, idle_timeout),
+        blocks_(frames_) {
     for (uint32_t i = 0; i < closure_.size(); ++i) index_of_.emplace(closure_[i].path.str(), i);
   }
 
@@ -44,6 +47,8 @@ class Sender {
     progress_.paths_total = missing.indices.size();
     tell();
     for (const uint32_t index : missing.indices) RETURN_IF_ERROR(send_path(closure_[index]));
+    RETURN_IF_ERROR(check_sent(blocks_.flush()));
+    tell();
     while (progress_.paths_done < progress_.paths_total) {
       ASSIGN_OR_RETURN(const Frame frame, receive(FrameType::kStored));
       RETURN_IF_ERROR(take_stored(frame.payload));
@@ -58,7 +63,17 @@ class Sender {
   Result<void> send(FrameType type, std::string_view payload) {
     if (payload.size() > transfer::kFramePayloadMax)
       return Error{ErrorKind::kUnsupported, "a path has too many references to be copied"};
-    const auto sent = frames_.send(type, payload);
+    return check_sent(frames_.send(type, payload));
+  }
+
+  // As send(), with the next block.
+  Result<void> send_later(FrameType type, std::string_view payload) {
+    if (payload.size() > transfer::kFramePayloadMax)
+      return Error{ErrorKind::kUnsupported, "a path has too many references to be copied"};
+    return check_sent(blocks_.add(type, payload));
+  }
+
+  Result<void> check_sent(Result<void> sent) {
     is_cut_ = !sent && sent.error().kind == ErrorKind::kFailed;
     return sent;
   }
@@ -76,13 +91,14 @@ class Sender {
   }
 
   Result<void> send_path(const nix::PathInfo& info) {
-    RETURN_IF_ERROR(send(FrameType::kPathInfo, encode_path_info(info, index_of_)));
+    ++paths_sent_;
+    RETURN_IF_ERROR(send_later(FrameType::kPathInfo, encode_path_info(info, index_of_)));
     uint64_t sent = 0;
     const auto written = nix::write_nar(info.path.str(), [&](std::string_view piece) -> Result<void> {
       sent += piece.size();
       // Else the host would wait for a rest that never comes, or be told more than it was promised.
       if (sent > info.nar_size) return changed(info);
-      RETURN_IF_ERROR(send(FrameType::kNarChunk, piece));
+      RETURN_IF_ERROR(send_later(FrameType::kNarChunk, piece));
       progress_.bytes_sent += piece.size();
       RETURN_IF_ERROR(take_answers());
       tell();
@@ -90,6 +106,7 @@ class Sender {
     });
     if (written && sent == info.nar_size) return {};
     const Error error = written ? changed(info) : written.error();
+    if (!heard_failure_ && !is_cut_) static_cast<void>(blocks_.flush());  // whole paths before it are kept
     if (!heard_failure_ && !is_cut_) static_cast<void>(frames_.send(FrameType::kError, encode_stop(error)));
     heard_failure_ = heard_failure_ || !is_cut_;  // the reason is known; nothing more to listen for
     return error;
@@ -111,10 +128,10 @@ class Sender {
   }
 
   Result<void> take_stored(std::string_view payload) {
-    ASSIGN_OR_RETURN(const uint32_t index, decode_stored(payload));
-    if (index >= closure_.size() || progress_.paths_done == progress_.paths_total)
+    ASSIGN_OR_RETURN(const uint32_t count, decode_stored(payload));
+    if (count == 0 || count > paths_sent_ - progress_.paths_done)
       return Error{ErrorKind::kInvalidInput, "the host stored a path that was not sent"};
-    ++progress_.paths_done;
+    progress_.paths_done += count;
     tell();
     return {};
   }
@@ -160,8 +177,10 @@ class Sender {
   const std::vector<nix::PathInfo> closure_;
   const ProgressSink& on_progress_;
   transfer::FrameStream frames_;
+  transfer::BlockStream blocks_;  // over frames_
   IndexOfPath index_of_;
   CopyProgress progress_;
+  uint64_t paths_sent_ = 0;  // begun at least
   bool heard_failure_ = false;
   bool is_cut_ = false;  // the stream broke
 };

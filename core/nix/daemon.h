@@ -70,6 +70,17 @@ class Daemon {
   // registered and the object stays usable. No single wait is longer than `idle_timeout`.
   Result<void> add_to_store_nar(const PathInfo& info, const NarSource& source, Millis idle_timeout);
 
+  // As add_to_store_nar for each path that `next` gives until it gives nothing, in that order, without
+  // waiting for the daemon's word on one before the next is sent. `source` gives the NARs one after the
+  // other, each with its own end. `on_stored` hears how many more are registered, counted in that order and
+  // up to the first that isn't: the failed path is the one after those. After a failure, also one of `next`
+  // or `source`, no further path is asked for, and those that were sent whole are still waited for: what
+  // arrived is registered. Returns the first error in the order of the paths.
+  using NextPath = std::function<Result<std::optional<PathInfo>>()>;
+  using StoredSink = std::function<void(size_t count)>;
+  Result<void> add_paths(const NextPath& next, const NarSource& source, const StoredSink& on_stored,
+                         Millis idle_timeout);
+
   // Holds for the builds that this object starts.
   Result<void> set_options(const BuildOptions& options, TimePoint deadline);
   // What building `targets` ("/nix/store/….drv!out,dev", "….drv!*", or an output path) would take.
@@ -112,7 +123,11 @@ class Daemon {
 
   Result<std::optional<PathInfo>> read_path_info(const StorePath& path);
   Result<BuildResult> read_build_result();
-  Result<bool> send_nar(const NarSource& source, Millis idle_timeout, std::optional<Error>& stopped_by);
+
+  // Paths that were begun and what became of them. daemon_import.cc
+  struct Imports;
+  Result<void> send_nar(const NarSource& source, Imports& imports);
+  Result<void> take_import_answers(Imports& imports, size_t in_flight_max);
 
   std::unique_ptr<DaemonProcess> process_;  // only when we started it
   sys::Fd fd_;

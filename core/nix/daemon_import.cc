@@ -1,4 +1,5 @@
 // Giving a path to the store.
+#include <utility>
 #include <vector>
 
 #include "core/nix/daemon.h"
@@ -11,6 +12,8 @@ namespace {
 // Nix 2.8 resizes a vector per frame: 64 KiB is twice as fast as 1 MiB there.
 constexpr size_t kFrameSize = 64 << 10;
 constexpr unsigned kMinorFramed = 23;
+// Requests whose answer is due. What is in flight lies in the daemon's socket, not in our memory.
+constexpr size_t kPathsInFlight = 64;
 
 std::string import_request(const PathInfo& info) {
   std::string request;
@@ -42,50 +45,100 @@ Result<size_t> fill(const NarSource& source, std::span<char> buffer) {
 
 }  // namespace
 
-// Streams frames until the source ends or `stopped_by` something: the source's failure, or a refusal that
-// the daemon sent early. True when the daemon has answered already.
-Result<bool> Daemon::send_nar(const NarSource& source, Millis idle_timeout,
-                              std::optional<Error>& stopped_by) {
+struct Daemon::Imports {
+  const StoredSink& on_stored;
+  const Millis idle_timeout;
+  size_t begun = 0;
+  size_t answered = 0;
+  std::optional<size_t> cut_short;  // the path whose NAR we could not give whole
+  std::optional<Error> refused;     // by the daemon: the first in the order of the paths
+  std::optional<Error> gave_up;     // our side's own: what came next could not be had
+
+  bool is_stopped() const { return refused || gave_up; }
+  size_t in_flight() const { return begun - answered; }
+  void refuse(size_t index, Error error) {
+    // What cut it short says more than the daemon's word about half a NAR.
+    if (!refused && index != cut_short) refused = std::move(error);
+  }
+};
+
+// Takes the answers that are there, and waits for more while over `in_flight_max` are due. The daemon works
+// on one path at a time, so the answers come in the order of the requests.
+Result<void> Daemon::take_import_answers(Imports& imports, size_t in_flight_max) {
+  size_t stored = 0;
+  while (imports.in_flight() > 0) {
+    if (imports.in_flight() <= in_flight_max) {
+      ASSIGN_OR_RETURN(const bool has_input, stream_.has_input());
+      if (!has_input) break;
+    }
+    stream_.set_deadline(sys::now() + imports.idle_timeout);
+    ASSIGN_OR_RETURN(Message message, read_message(nullptr));
+    if (message.kind == Message::Kind::kOther) continue;
+    const size_t index = imports.answered++;
+    if (message.kind == Message::Kind::kError)
+      imports.refuse(index, std::move(message.error));
+    else if (!imports.refused)
+      ++stored;
+  }
+  if (stored > 0) imports.on_stored(stored);
+  return {};
+}
+
+// Streams frames until the source ends or something stops the import, then the end of the frames, which is
+// due in any case: the daemon reads on to it before its next operation.
+Result<void> Daemon::send_nar(const NarSource& source, Imports& imports) {
   std::vector<char> payload(kFrameSize);
   std::string frame;
-  for (;;) {
-    auto filled = fill(source, payload);
-    if (!filled) stopped_by = filled.error();
-    if (!filled || *filled == 0) return false;
-    stream_.set_deadline(sys::now() + idle_timeout);
+  bool is_whole = false;
+  while (!imports.is_stopped() && imports.in_flight() > 0) {
+    const auto filled = fill(source, payload);
+    if (!filled) imports.gave_up = filled.error();
+    is_whole = filled && *filled == 0;
+    if (!filled || is_whole) break;
     frame.clear();
     put_u64(frame, *filled);
     frame.append(payload.data(), *filled);
+    stream_.set_deadline(sys::now() + imports.idle_timeout);
     RETURN_IF_ERROR(stream_.send(frame));
-    for (;;) {
-      ASSIGN_OR_RETURN(const bool has_input, stream_.has_input());
-      if (!has_input) break;
-      ASSIGN_OR_RETURN(Message message, read_message(nullptr));
-      if (message.kind == Message::Kind::kOther) continue;
-      if (message.kind == Message::Kind::kError) stopped_by = std::move(message.error);
-      return true;
-    }
+    RETURN_IF_ERROR(take_import_answers(imports, kPathsInFlight));
   }
+  if (!is_whole && imports.in_flight() > 0) imports.cut_short = imports.begun - 1;
+  std::string end;
+  put_u64(end, 0);
+  stream_.set_deadline(sys::now() + imports.idle_timeout);
+  return stream_.send(end);
+}
+
+Result<void> Daemon::add_paths(const NextPath& next, const NarSource& source, const StoredSink& on_stored,
+                               Millis idle_timeout) {
+  RETURN_IF_ERROR(require_minor(kMinorFramed, "receiving paths"));
+  RETURN_IF_ERROR(begin(sys::now() + idle_timeout));
+  Imports imports{.on_stored = on_stored, .idle_timeout = idle_timeout};
+  while (!imports.is_stopped()) {
+    const auto info = next();
+    if (!info) imports.gave_up = info.error();
+    if (!info || !*info) break;
+    stream_.set_deadline(sys::now() + idle_timeout);
+    RETURN_IF_ERROR(stream_.send(import_request(**info)));
+    ++imports.begun;
+    RETURN_IF_ERROR(send_nar(source, imports));
+    RETURN_IF_ERROR(take_import_answers(imports, kPathsInFlight));
+  }
+  RETURN_IF_ERROR(take_import_answers(imports, 0));
+  done();
+  if (imports.refused) return *imports.refused;
+  if (imports.gave_up) return *imports.gave_up;
+  return {};
 }
 
 Result<void> Daemon::add_to_store_nar(const PathInfo& info, const NarSource& source, Millis idle_timeout) {
-  RETURN_IF_ERROR(require_minor(kMinorFramed, "receiving paths"));
-  RETURN_IF_ERROR(begin(sys::now() + idle_timeout));
-  RETURN_IF_ERROR(stream_.send(import_request(info)));
-  std::optional<Error> stopped_by;
-  ASSIGN_OR_RETURN(const bool has_answered, send_nar(source, idle_timeout, stopped_by));
-  // The end of the frames is due in any case: the daemon reads on to it before its next operation.
-  std::string end;
-  put_u64(end, 0);
-  stream_.set_deadline(sys::now() + idle_timeout);
-  RETURN_IF_ERROR(stream_.send(end));
-  if (!has_answered) {
-    ASSIGN_OR_RETURN(auto refused, await_result(nullptr));
-    if (!stopped_by) stopped_by = std::move(refused);
-  }
-  done();
-  if (stopped_by) return *stopped_by;
-  return {};
+  bool is_given = false;
+  const auto next = [&]() -> Result<std::optional<PathInfo>> {
+    if (std::exchange(is_given, true)) return std::optional<PathInfo>();
+    return std::optional(info);
+  };
+  return add_paths(
+      next, source, [](size_t) {}, idle_timeout);
 }
 
 }  // namespace flurry::nix

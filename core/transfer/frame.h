@@ -10,7 +10,7 @@
 namespace flurry::transfer {
 
 // Frames of the copy protocol: u8 type, u32 little-endian length of the payload, payload. Payloads are
-// messages of proto/flurry/v1/copy.proto, but for kNarChunk, which is raw bytes.
+// messages of proto/flurry/v1/copy.proto, but for kNarChunk, which is raw bytes, and kBlock.
 constexpr size_t kFrameHeaderSize = 5;
 constexpr size_t kFramePayloadMax = 1 << 20;
 
@@ -23,6 +23,7 @@ enum class FrameType : uint8_t {
   kStored = 6,    // agent: CopyStored
   kDone = 7,      // agent: CopyDone, its last frame
   kError = 8,     // either side: CopyError, its last frame
+  kBlock = 9,     // controller: whole frames, compressed (block.h); FrameStream unpacks them
 };
 
 struct Frame {

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "core/sys/duplex.h"
+#include "core/transfer/block.h"
 #include "core/transfer/frame.h"
 
 namespace flurry::transfer {
@@ -16,8 +17,11 @@ class FrameStream {
 
   Result<void> send(FrameType type, std::string_view payload);
 
-  // The next frame; its payload is valid until the next call. Nothing at the end of the stream; an end
-  // within a frame is kFailed.
+  // Frames that are encoded already.
+  Result<void> send_frames(std::string_view bytes);
+
+  // The next frame, never a kBlock but what is in it; its payload is valid until the next call. Nothing at
+  // the end of the stream; an end within a frame is kFailed.
   Result<std::optional<Frame>> receive();
 
   // The next frame if it is here already. Does not wait.
@@ -25,10 +29,13 @@ class FrameStream {
 
  private:
   Result<std::optional<Frame>> take();
+  Result<std::optional<Frame>> take_from_block();
 
   sys::Duplex duplex_;
   Millis idle_timeout_;
   size_t taken_ = 0;  // bytes of the frame that was handed out last
+  BlockUnpacker unpacker_;
+  std::string_view block_;  // what was not handed out yet of the block that came last
 };
 
 }  // namespace flurry::transfer

@@ -10,7 +10,7 @@
 namespace flurry::transfer {
 
 // Controller and agent are of one release, so versions must be equal.
-constexpr uint32_t kCopyProtocolVersion = 1;
+constexpr uint32_t kCopyProtocolVersion = 2;
 constexpr size_t kClosurePathsMax = 200'000;
 // Paths in one kPaths frame: 4096 of the longest fit into a frame.
 constexpr size_t kPathsPerFrame = 3072;

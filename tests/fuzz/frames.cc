@@ -1,5 +1,7 @@
 // The framing of a copy: a frame is the same whether its bytes come at once or in pieces, and ends where its
 // header says.
+#include <memory>
+
 #include "core/sys/clock.h"
 #include "core/sys/fd.h"
 #include "core/transfer/frame_stream.h"
@@ -15,7 +17,26 @@ struct Frames {
   std::vector<Frame> frames;
   std::string_view rest;
   bool is_malformed = false;
+  std::vector<std::unique_ptr<std::string>> blocks;  // what their frames point into
 };
+
+// False when the block is malformed, or a frame in it: those before that one still count.
+bool add_block(std::string_view payload, Frames& out) {
+  transfer::BlockUnpacker unpacker;
+  const auto content = unpacker.unpack(payload);
+  out.is_malformed = true;
+  if (!content) return false;
+  FLURRY_CHECK(!content->empty() && content->size() <= transfer::kBlockContentMax);
+  out.blocks.push_back(std::make_unique<std::string>(*content));
+  for (std::string_view rest = *out.blocks.back(); !rest.empty();) {
+    const auto frame = transfer::decode_frame(rest);
+    if (!frame || !*frame || (*frame)->type == transfer::FrameType::kBlock) return false;
+    out.frames.push_back(**frame);
+    rest.remove_prefix(transfer::kFrameHeaderSize + (*frame)->payload.size());
+  }
+  out.is_malformed = false;
+  return true;
+}
 
 Frames decode_all(std::string_view bytes) {
   Frames out;
@@ -31,8 +52,11 @@ Frames decode_all(std::string_view bytes) {
       const auto part = transfer::decode_frame(bytes.substr(0, cut));
       FLURRY_CHECK(part && !*part);
     }
-    out.frames.push_back(**frame);
     bytes.remove_prefix(encoded.size());
+    if ((*frame)->type != transfer::FrameType::kBlock)
+      out.frames.push_back(**frame);
+    else if (!add_block((*frame)->payload, out))
+      return out;
   }
 }
 
@@ -51,7 +75,7 @@ void run_one(std::string_view bytes) {
     FLURRY_CHECK(got && *got && (*got)->type == frame.type && (*got)->payload == frame.payload);
   }
   const auto end = stream.receive();
-  FLURRY_CHECK(end.has_value() == wanted.rest.empty());
+  FLURRY_CHECK(end.has_value() == (wanted.rest.empty() && !wanted.is_malformed));
   if (end) FLURRY_CHECK(!*end);
   if (end) return;
   FLURRY_CHECK(end.error().kind == (wanted.is_malformed ? ErrorKind::kInvalidInput : ErrorKind::kFailed));

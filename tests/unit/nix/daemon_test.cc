@@ -1,6 +1,7 @@
 #include "core/nix/daemon.h"
 
 #include <future>
+#include <utility>
 
 #include "fake_daemon.h"
 
@@ -51,11 +52,17 @@ TEST(Daemon, SpeaksOldAndNewVersions) {
 }
 
 TEST(Daemon, RefusesWhatIsTooOldOrNoDaemon) {
-  FakeDaemon old([](Peer& peer) { peer.say(words({0x6478696f, 0x114})); });
+  FakeDaemon old([](Peer& peer) {
+    peer.expect(words({0x6e697863, 0x126}));
+    peer.say(words({0x6478696f, 0x114}));
+  });
   const auto refused = Daemon::open(old.take_client(), soon());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::kUnsupported);
-  FakeDaemon shell([](Peer& peer) { peer.say("Welcome to this host, dear user"); });
+  FakeDaemon shell([](Peer& peer) {
+    peer.expect(words({0x6e697863, 0x126}));
+    peer.say("Welcome to this host, dear user");
+  });
   const auto noise = Daemon::open(shell.take_client(), soon());
   ASSERT_FALSE(noise);
   EXPECT_EQ(noise.error().kind, ErrorKind::kInvalidInput);
@@ -154,6 +161,89 @@ TEST(Daemon, StopsStreamingAtAnEarlyErrorAndStillEndsTheFrames) {
   EXPECT_EQ(added.error().kind, ErrorKind::kNoSpace);
   EXPECT_EQ(frames, 2);
   EXPECT_TRUE(daemon->is_valid_path(path(), soon()));
+}
+
+// The paths of an import: "a", "b", … each with a NAR of its own eight letters.
+struct Letters {
+  explicit Letters(size_t how_many) : count(how_many) {}
+
+  static StorePath path_of(char letter) {
+    return *StorePath::parse("/nix/store/" + std::string(32, '0') + "-" + letter);
+  }
+  static std::string nar(char letter) { return std::string(8, letter); }
+  static std::string request(char letter) {
+    return words({39}) + wire_str(path_of(letter).str()) + wire_str("") + wire_str(std::string(64, '0')) +
+           words({0, 0, 8, 0, 0}) + wire_str("") + words({0, 1});
+  }
+  static std::string whole(char letter) { return request(letter) + words({8}) + nar(letter) + words({0}); }
+
+  Result<void> give_to(Daemon& daemon) {
+    const auto next = [this]() -> Result<std::optional<PathInfo>> {
+      if (given == count) return std::optional<PathInfo>();
+      const char letter = static_cast<char>('a' + given++);
+      rest = nar(letter);
+      return std::optional(
+          PathInfo{.path = path_of(letter), .nar_hash = std::string(64, '0'), .nar_size = 8});
+    };
+    const auto source = [this](std::span<char> buffer) -> Result<size_t> {
+      if (given == fails_at) return Error{ErrorKind::kInvalidInput, "no such letter"};
+      return std::exchange(rest, "").copy(buffer.data(), buffer.size());
+    };
+    return daemon.add_paths(
+        next, source, [this](size_t n) { stored += n; }, Millis(5000));
+  }
+
+  size_t count;
+  size_t fails_at = 0;  // the source of which path, counted from 1
+  size_t given = 0;
+  size_t stored = 0;
+  std::string rest;
+};
+
+TEST(Daemon, GivesThePathsThatFollowBeforeTheFirstIsAnswered) {
+  FakeDaemon fake([](Peer& peer) {
+    peer.greet(34);
+    peer.expect(Letters::whole('a') + Letters::whole('b') + Letters::whole('c'));
+    peer.say(words({kLast, kLast, kLast}));
+  });
+  auto daemon = Daemon::open(fake.take_client(), soon());
+  Letters letters(3);
+  const auto added = letters.give_to(*daemon);
+  ASSERT_TRUE(added) << added.error().message;
+  EXPECT_EQ(letters.stored, 3u);
+}
+
+TEST(Daemon, ARefusalIsOfThePathThatItAnswersAndTheConnectionGoesOn) {
+  FakeDaemon fake([](Peer& peer) {
+    peer.greet(34);
+    peer.expect(Letters::whole('a') + Letters::whole('b') + Letters::whole('c'));
+    peer.say(words({kLast}) + error_message(34, "b is bad") + error_message(34, "c refers to b"));
+    peer.expect(words({1}) + wire_str(kPath));
+    peer.say(words({kLast, 1}));
+  });
+  auto daemon = Daemon::open(fake.take_client(), soon());
+  Letters letters(3);
+  const auto added = letters.give_to(*daemon);
+  ASSERT_FALSE(added);
+  EXPECT_NE(added.error().message.find("b is bad"), std::string::npos) << added.error().message;
+  EXPECT_EQ(letters.stored, 1u);
+  EXPECT_TRUE(daemon->is_valid_path(path(), soon()));
+}
+
+TEST(Daemon, WhatWasSentWholeIsRegisteredWhenThePathAfterItIsCutShort) {
+  FakeDaemon fake([](Peer& peer) {
+    peer.greet(34);
+    peer.expect(Letters::whole('a') + Letters::request('b') + words({0}));
+    peer.say(words({kLast}) + error_message(34, "half a NAR"));
+  });
+  auto daemon = Daemon::open(fake.take_client(), soon());
+  Letters letters(3);
+  letters.fails_at = 2;
+  const auto added = letters.give_to(*daemon);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().message, "no such letter");
+  EXPECT_EQ(letters.stored, 1u);
+  EXPECT_EQ(letters.given, 2u);
 }
 
 TEST(WireStream, RefusesLengthsBeyondItsBounds) {

@@ -28,7 +28,7 @@ let mk = name: text: derivation {
       inherit name; system = builtins.currentSystem; builder = "/bin/busybox";
       args = [ "sh" "-c" text ]; PATH = "/bin:/usr/bin"; };
     lib = mk "lib" "/bin/busybox mkdir $out; echo hello > $out/lib; echo self $out > $out/self";
-    big = mk "big" "/bin/busybox dd if=/bin/busybox of=$out 2>/dev/null; echo ${lib} >> $out; chmod +x $out";
+    big = mk "big" "/bin/busybox dd if=/dev/urandom of=$out bs=1000 count=2000 2>/dev/null; echo ${lib} >> $out; chmod +x $out";
     link = mk "link" "/bin/busybox ln -s ${big} $out";
     bad = mk "bad" "echo last words; exit 3";
 in { top = mk "top" "/bin/busybox mkdir $out; echo ${lib} ${big} ${link} > $out/refs";
