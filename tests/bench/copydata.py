@@ -1,4 +1,4 @@
-"""What the copy benchmark copies: real bytes of this machine and of two versions of Debian packages, as store paths made by Nix."""
+"""What the copy benchmark copies: bytes of this machine and of pairs of Debian packages, as store paths made by Nix."""
 
 import glob
 import hashlib
@@ -37,7 +37,7 @@ def make_corpus(folder, mib):
 def make_text(folder):
     """Source text, for the small paths: into the flake, so that evaluation stays pure."""
     text = b""
-    for name in sorted(glob.glob("/usr/lib/python3/dist-packages/**/*.py", recursive=True) + glob.glob("/usr/lib/python3.11/*.py")):
+    for name in sorted(glob.glob("/usr/lib/python3*/**/*.py", recursive=True)):
         with open(name, "rb") as source:
             text += bytes(byte for byte in source.read(1 << 16) if byte == 10 or 32 <= byte < 127)
         if len(text) > 1 << 20:
@@ -61,8 +61,8 @@ class Releases:
                    f"text = builtins.readFile ./text; }}; in builtins.concatStringsSep \"\\n\" "
                    f"(map (path: \"${{path}}\") ({' ++ '.join(parts) or '[ ]'})))")
         name = f"flake-{self.serial}"
-        flake = deploy_flake(self.folder, {host: {"release": str(self.serial), "files": {"ballast": Expr(ballast)}} for host in hosts},
-                             health=HEALTH, name=name)
+        system = {"release": str(self.serial), "files": {"ballast": Expr(ballast)}}
+        flake = deploy_flake(self.folder, {host: system for host in hosts}, health=HEALTH, name=name)
         shutil.copy(os.path.join(HERE, "ballast.nix"), flake)
         make_text(flake)
         return flake
@@ -86,7 +86,8 @@ def fetch(package):
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"{name}_{version.replace(':', '%3a')}_amd64.deb")
     if not os.path.exists(path):
-        done = subprocess.run(["apt-get", "download", "-q", f"{name}={version}"], cwd=folder, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["apt-get", "download", "-q", f"{name}={version}"], cwd=folder, capture_output=True,
+                              text=True, timeout=300)
         if done.returncode != 0 or not os.path.exists(path):
             raise LookupError(f"{name} {version} can't be fetched: {done.stderr.strip()[-200:]}")
     with open(path, "rb") as file:
@@ -103,6 +104,8 @@ def unpack(package):
     shutil.rmtree(tree + ".tmp", ignore_errors=True)
     os.makedirs(tree + ".tmp")
     subprocess.run(["dpkg-deb", "-x", deb, os.path.join(tree + ".tmp", "data")], check=True, timeout=120)
+    # No setuid in a Nix store; a build that so much as copies one is refused.
+    subprocess.run(["chmod", "-R", "u+w,a-s", os.path.join(tree + ".tmp", "data")], check=True, timeout=60)
     lists = {"elf": [], "scripts": []}
     for folder, _, names in os.walk(os.path.join(tree + ".tmp", "data")):
         for name in sorted(names):
