@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "agent/import_base.h"
 #include "agent/import_convert.h"
 #include "agent/import_store.h"
 #include "core/nix/nar.h"
@@ -121,11 +122,34 @@ class Import {
     if (incoming.index != missing_[received_]) return unexpected();
     ++received_;
     parser_.emplace(incoming.info.nar_size);
+    if (incoming.base) RETURN_IF_ERROR(begin_delta(*incoming.base, incoming.info));
     return std::optional(std::move(incoming.info));
+  }
+
+  // The other connection is busy with what is being registered.
+  Result<void> begin_delta(const IncomingBase& base, const nix::PathInfo& info) {
+    if (!bases_) {
+      ASSIGN_OR_RETURN(bases_, options_.connect(deadline()));
+    }
+    delta_has_ended_ = false;
+    ASSIGN_OR_RETURN(delta_, open_base(
+                                 *bases_, options_.store_dir, base.path, base.nar_hash, info,
+                                 [this] { return next_piece(); }, deadline()));
+    return {};
+  }
+
+  // Of the delta; empty at its end.
+  Result<std::string_view> next_piece() {
+    if (delta_has_ended_) return std::string_view();
+    RETURN_IF_ERROR(tell_stored());
+    ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kNarChunk));
+    delta_has_ended_ = frame.payload.empty();
+    return frame.payload;
   }
 
   // The NAR of the path that next_path() gave last.
   Result<size_t> read_nar(std::span<char> buffer) {
+    if (delta_) return read_delta(buffer);
     if (chunk_.empty()) {
       if (parser_->is_done()) return size_t{0};
       ASSIGN_OR_RETURN(chunk_, next_chunk(*parser_));
@@ -136,9 +160,21 @@ class Import {
     return n;
   }
 
+  Result<size_t> read_delta(std::span<char> buffer) {
+    ASSIGN_OR_RETURN(const size_t n, delta_->read(buffer));
+    if (n == 0) return n;
+    ASSIGN_OR_RETURN(const size_t used, parser_->feed(std::string_view(buffer.data(), n)));
+    if (used != n) return Error{ErrorKind::kInvalidInput, "bytes after the end of the NAR"};
+    return n;
+  }
+
   // Had another process registered the path meanwhile, the daemon may not have read to the end.
   Result<void> skip_rest() {
     chunk_ = {};
+    if (std::exchange(delta_, std::nullopt)) {
+      while (!delta_has_ended_) RETURN_IF_ERROR(next_piece());
+      return {};
+    }
     while (parser_ && !parser_->is_done()) RETURN_IF_ERROR(next_chunk(*parser_));
     return {};
   }
@@ -172,11 +208,14 @@ class Import {
   transfer::FrameStream frames_;
   std::vector<transfer::PathEntry> closure_;
   std::vector<uint32_t> missing_;
-  size_t received_ = 0;                   // of missing_: begun at least
-  size_t stored_ = 0;                     // of missing_
-  size_t told_ = 0;                       // of stored_
-  std::optional<nix::NarParser> parser_;  // of the path that comes in
-  std::string_view chunk_;                // of its last frame, what the daemon has not got yet
+  size_t received_ = 0;                      // of missing_: begun at least
+  size_t stored_ = 0;                        // of missing_
+  size_t told_ = 0;                          // of stored_
+  std::optional<nix::NarParser> parser_;     // of the path that comes in
+  std::string_view chunk_;                   // of its last frame, what the daemon has not got yet
+  std::optional<nix::Daemon> bases_;         // asked about bases, which it holds
+  std::optional<delta::DeltaReader> delta_;  // of the path that comes in, where it is one
+  bool delta_has_ended_ = true;
   int64_t failed_index_ = -1;
 };
 

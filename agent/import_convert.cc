@@ -48,6 +48,10 @@ std::string ascii(std::string_view text) {
   return out;
 }
 
+bool is_sha256(const std::string& hex) {
+  return hex.size() == 64 && hex.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
 }  // namespace
 
 Result<transfer::Hello> decode_hello(std::string_view payload) {
@@ -87,8 +91,7 @@ Result<IncomingPath> decode_path_info(std::string_view payload,
   nix::PathInfo info{.path = closure[index].path};
   info.nar_size = closure[index].nar_size;
   info.nar_hash = message.nar_hash();
-  if (info.nar_hash.size() != 64 || info.nar_hash.find_first_not_of("0123456789abcdef") != std::string::npos)
-    return invalid(info.path.str() + ": bad NAR hash");
+  if (!is_sha256(info.nar_hash)) return invalid(info.path.str() + ": bad NAR hash");
   for (const uint32_t reference : message.reference_index()) {
     if (reference > index) return invalid(info.path.str() + " refers to a path that comes after it");
     info.references.push_back(closure[reference].path);
@@ -104,7 +107,13 @@ Result<IncomingPath> decode_path_info(std::string_view payload,
   info.content_address = message.content_address();
   if (info.content_address.size() > nix::kPathTextMax)
     return invalid(info.path.str() + ": content address too long");
-  return IncomingPath{index, std::move(info)};
+  IncomingPath incoming{index, std::move(info), std::nullopt};
+  if (message.base_path().empty()) return incoming;
+  ASSIGN_OR_RETURN(StorePath base, StorePath::parse(message.base_path()));
+  if (!is_sha256(message.base_hash()))
+    return invalid(incoming.info.path.str() + ": bad NAR hash of its base");
+  incoming.base = {std::move(base), message.base_hash()};
+  return incoming;
 }
 
 Error decode_stop(std::string_view payload) {

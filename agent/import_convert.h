@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,9 +19,16 @@ Result<transfer::Hello> decode_hello(std::string_view payload);
 Result<void> decode_paths(std::string_view payload, size_t count_max,
                           std::vector<transfer::PathEntry>& closure);
 
+// What a path comes as a delta against.
+struct IncomingBase {
+  StorePath path;
+  std::string nar_hash;  // 64 hex digits
+};
+
 struct IncomingPath {
   uint32_t index = 0;
   nix::PathInfo info;
+  std::optional<IncomingBase> base;  // none: its NAR comes
 };
 // Takes only what can be registered next: its references come before it in `closure`, or are itself.
 Result<IncomingPath> decode_path_info(std::string_view payload,

@@ -98,7 +98,7 @@ Result<ActionValue> HostRunner::run(size_t host, const action::Any& what, const 
           [&](const action::Connect&) { return connect(host); },
           [&](const action::Evaluate&) { return Result<ActionValue>(ActionValue{}); },
           [&](const action::Build& build_action) { return build_there(host, build_action.system, stop); },
-          [&](const action::Copy& copy_action) { return copy(host, copy_action.paths); },
+          [&](const action::Copy& copy_action) { return copy(host, copy_action); },
           [&](const action::Begin& begin_action) { return begin(host, begin_action.spec); },
           [&](const action::Observe& observe_action) { return observe(host, observe_action.seen); },
           [&](const action::Reattach&) { return reattach(host); },
@@ -162,7 +162,7 @@ Result<ActionValue> HostRunner::build_there(size_t host, const HostDerivations& 
   return ActionValue{};
 }
 
-Result<ActionValue> HostRunner::copy(size_t host, const std::vector<StorePath>& paths) {
+Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
   if (builds_on_target(host)) return ActionValue{};  // it is there
   HostSession& session = *hosts_[host].session;
   auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
@@ -170,10 +170,10 @@ Result<ActionValue> HostRunner::copy(size_t host, const std::vector<StorePath>& 
   const auto on_progress = [&](const copy::CopyProgress& p) {
     parts_.happenings.push(HostCopying{host, {p.bytes_total, p.bytes_sent, p.paths_total, p.paths_done}});
   };
-  for (const auto& path : paths)
+  const copy::CopyOptions options{.key = parts_.signing_key, .bases = wanted.bases};
+  for (const auto& path : wanted.paths)
     RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"),
-                                       parts_.options.deployment, path, *store, parts_.signing_key,
-                                       on_progress));
+                                       parts_.options.deployment, path, *store, options, on_progress));
   return ActionValue{};
 }
 

@@ -79,7 +79,7 @@ class HostRunner {
   Result<ActionValue> connect(size_t host);
   bool builds_on_target(size_t host) const;
   Result<ActionValue> build_there(size_t host, const HostDerivations& system, const std::stop_token& stop);
-  Result<ActionValue> copy(size_t host, const std::vector<StorePath>& paths);
+  Result<ActionValue> copy(size_t host, const action::Copy& wanted);
   Result<ActionValue> begin(size_t host, const ActivationSpec& spec);
   Result<ActionValue> observe(size_t host, uint64_t seen);
   Result<ActionValue> reattach(size_t host);

@@ -55,7 +55,8 @@ std::string encode_paths(std::span<const nix::PathInfo> paths) {
   return message.SerializeAsString();
 }
 
-std::string encode_path_info(const nix::PathInfo& info, const IndexOfPath& index_of) {
+std::string encode_path_info(const nix::PathInfo& info, const IndexOfPath& index_of,
+                             const nix::PathInfo* base) {
   v1::CopyPathInfo message;
   message.set_path_index(index_of.at(info.path.str()));
   message.set_nar_hash(info.nar_hash);
@@ -63,6 +64,10 @@ std::string encode_path_info(const nix::PathInfo& info, const IndexOfPath& index
   if (info.deriver) message.set_deriver(info.deriver->str());
   for (const auto& signature : info.signatures) message.add_signature(signature);
   message.set_content_address(info.content_address);
+  if (base != nullptr) {
+    message.set_base_path(base->path.str());
+    message.set_base_hash(base->nar_hash);
+  }
   return message.SerializeAsString();
 }
 

@@ -17,8 +17,9 @@ using IndexOfPath = std::unordered_map<std::string_view, uint32_t>;
 
 std::string encode_hello(const transfer::Hello& hello);
 std::string encode_paths(std::span<const nix::PathInfo> paths);
-// Every reference must be in `index_of`.
-std::string encode_path_info(const nix::PathInfo& info, const IndexOfPath& index_of);
+// Every reference must be in `index_of`. `base`: what a delta that follows is against; null: the NAR follows.
+std::string encode_path_info(const nix::PathInfo& info, const IndexOfPath& index_of,
+                             const nix::PathInfo* base = nullptr);
 std::string encode_stop(const Error& error);
 
 // Indices are below `path_count` and ascend.

@@ -2,7 +2,10 @@
 
 #include <sys/socket.h>
 
+#include "cli/copy/bases.h"
 #include "cli/copy/convert.h"
+#include "core/delta/delta_writer.h"
+#include "core/delta/hash_pairs.h"
 #include "core/nix/closure.h"
 #include "core/nix/nar.h"
 #include "core/sys/clock.h"
@@ -16,12 +19,17 @@ using transfer::FrameType;
 
 // How long to wait for the reason after the stream to the host broke.
 constexpr Millis kReasonTimeout{5000};
+// What is smaller is hardly more than the name of a base.
+constexpr uint64_t kDeltaMin = 512;
 
 // The conversation with one import.
 class Sender {
  public:
-  Sender(int io, std::vector<nix::PathInfo> closure, const ProgressSink& on_progress, Millis idle_timeout)
-      : closure_(std::move(closure)),
+  // `bases`: null: everything goes in full.
+  Sender(int io, const std::vector<nix::PathInfo>& closure, const Bases* bases,
+         const ProgressSink& on_progress, Millis idle_timeout)
+      : closure_(closure),
+        bases_(bases),
         on_progress_(on_progress),
         frames_(io, io, idle_timeout),
         blocks_(frames_) {
@@ -37,6 +45,7 @@ class Sender {
   }
 
   bool is_cut() const { return is_cut_; }
+  bool has_sent_deltas() const { return delta_paths_ > 0; }
 
  private:
   Result<CopyStats> run_steps(const DeploymentId& deployment, const StorePath& top) {
@@ -57,7 +66,7 @@ class Sender {
     ASSIGN_OR_RETURN(const auto done, decode_done(end.payload));
     if (done.paths != progress_.paths_total || done.bytes != progress_.bytes_total)
       return Error{ErrorKind::kInvalidInput, "the host counted another number of paths than were sent"};
-    return CopyStats{closure_.size(), done.paths, done.bytes};
+    return CopyStats{closure_.size(), done.paths, done.bytes, delta_paths_, blocks_.sent().wire};
   }
 
   Result<void> send(FrameType type, std::string_view payload) {
@@ -92,24 +101,54 @@ class Sender {
 
   Result<void> send_path(const nix::PathInfo& info) {
     ++paths_sent_;
+    const auto* base = bases_ != nullptr && info.nar_size >= kDeltaMin ? bases_->find(info) : nullptr;
+    Result<bool> sent = base != nullptr ? send_delta(info, *base) : false;
+    if (sent && !*sent) sent = send_nar(info);
+    if (sent) return {};
+    if (!heard_failure_ && !is_cut_) static_cast<void>(blocks_.flush());  // whole paths before it are kept
+    if (!heard_failure_ && !is_cut_)
+      static_cast<void>(frames_.send(FrameType::kError, encode_stop(sent.error())));
+    heard_failure_ = heard_failure_ || !is_cut_;  // the reason is known; nothing more to listen for
+    return sent.error();
+  }
+
+  Result<bool> send_nar(const nix::PathInfo& info) {
     RETURN_IF_ERROR(send_later(FrameType::kPathInfo, encode_path_info(info, index_of_)));
     uint64_t sent = 0;
-    const auto written = nix::write_nar(info.path.str(), [&](std::string_view piece) -> Result<void> {
+    RETURN_IF_ERROR(nix::write_nar(info.path.str(), [&](std::string_view piece) -> Result<void> {
       sent += piece.size();
       // Else the host would wait for a rest that never comes, or be told more than it was promised.
       if (sent > info.nar_size) return changed(info);
-      RETURN_IF_ERROR(send_later(FrameType::kNarChunk, piece));
-      progress_.bytes_sent += piece.size();
-      RETURN_IF_ERROR(take_answers());
-      tell();
-      return {};
-    });
-    if (written && sent == info.nar_size) return {};
-    const Error error = written ? changed(info) : written.error();
-    if (!heard_failure_ && !is_cut_) static_cast<void>(blocks_.flush());  // whole paths before it are kept
-    if (!heard_failure_ && !is_cut_) static_cast<void>(frames_.send(FrameType::kError, encode_stop(error)));
-    heard_failure_ = heard_failure_ || !is_cut_;  // the reason is known; nothing more to listen for
-    return error;
+      return send_piece(piece, piece.size());
+    }));
+    if (sent != info.nar_size) return changed(info);
+    return true;
+  }
+
+  // False, and nothing was sent, where there can be none.
+  Result<bool> send_delta(const nix::PathInfo& info, const nix::PathInfo& base) {
+    bool is_begun = false;
+    const auto written = delta::write_delta(
+        info.path.str(), base.path.str(), delta::hash_pairs(base, info), {},
+        [&](std::string_view piece) -> Result<void> {
+          if (!std::exchange(is_begun, true))
+            RETURN_IF_ERROR(send_later(FrameType::kPathInfo, encode_path_info(info, index_of_, &base)));
+          return send_piece(piece, 0);
+        });
+    if (!written && !is_begun && written.error().kind == ErrorKind::kUnsupported) return false;
+    if (!written) return written.error();
+    ++delta_paths_;
+    RETURN_IF_ERROR(send_piece("", info.nar_size));
+    return true;
+  }
+
+  // `worth`: bytes of the NAR that it brings.
+  Result<void> send_piece(std::string_view piece, uint64_t worth) {
+    RETURN_IF_ERROR(send_later(FrameType::kNarChunk, piece));
+    progress_.bytes_sent += worth;
+    RETURN_IF_ERROR(take_answers());
+    tell();
+    return {};
   }
 
   static Error changed(const nix::PathInfo& info) {
@@ -174,13 +213,15 @@ class Sender {
     if (on_progress_) on_progress_(progress_);
   }
 
-  const std::vector<nix::PathInfo> closure_;
+  const std::vector<nix::PathInfo>& closure_;
+  const Bases* const bases_;
   const ProgressSink& on_progress_;
   transfer::FrameStream frames_;
   transfer::BlockStream blocks_;  // over frames_
   IndexOfPath index_of_;
   CopyProgress progress_;
-  uint64_t paths_sent_ = 0;  // begun at least
+  uint64_t paths_sent_ = 0;   // begun at least
+  uint64_t delta_paths_ = 0;  // of those
   bool heard_failure_ = false;
   bool is_cut_ = false;  // the stream broke
 };
@@ -201,21 +242,42 @@ Error explain_cut(RemoteProcess& process, const Error& cut) {
   return {ErrorKind::kFailed, cut.message + ": the import on the host ended with " + reason};
 }
 
+// One conversation. `can_retry` is told whether it may fare better without bases.
+Result<CopyStats> converse(Connection& connection, const std::string& import_command,
+                           const DeploymentId& deployment, const StorePath& top,
+                           const std::vector<nix::PathInfo>& closure, const Bases* bases,
+                           const ProgressSink& on_progress, Millis idle_timeout, bool& can_retry) {
+  ASSIGN_OR_RETURN(auto process, connection.exec(import_command, sys::now() + idle_timeout));
+  Sender sender(process->io().get(), closure, bases, on_progress, idle_timeout);
+  const auto stats = sender.run(deployment, top);
+  ::shutdown(process->io().get(), SHUT_WR);
+  if (stats) return stats;
+  const ErrorKind kind = stats.error().kind;
+  can_retry = sender.has_sent_deltas() && !sender.is_cut() && kind != ErrorKind::kNoSpace &&
+              kind != ErrorKind::kTimedOut;
+  return sender.is_cut() ? explain_cut(*process, stats.error()) : stats.error();
+}
+
 }  // namespace
 
 Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
-                               const SigningKey* key, const ProgressSink& on_progress, Millis idle_timeout) {
-  ASSIGN_OR_RETURN(auto closure, nix::query_closure(local, top, sys::now() + idle_timeout));
-  if (key != nullptr)
-    for (auto& info : closure) key->add_to(info);
-  ASSIGN_OR_RETURN(auto process, connection.exec(import_command, sys::now() + idle_timeout));
-  Sender sender(process->io().get(), std::move(closure), on_progress, idle_timeout);
-  const auto stats = sender.run(deployment, top);
-  ::shutdown(process->io().get(), SHUT_WR);
+                               const CopyOptions& options, const ProgressSink& on_progress) {
+  const TimePoint deadline = sys::now() + options.idle_timeout;
+  ASSIGN_OR_RETURN(auto closure, nix::query_closure(local, top, deadline));
+  if (options.key != nullptr)
+    for (auto& info : closure) options.key->add_to(info);
+  ASSIGN_OR_RETURN(const auto bases, Bases::load(local, options.bases, deadline));
+  bool can_retry = false;
+  const auto with_bases = [&](const Bases* wanted) {
+    return converse(connection, import_command, deployment, top, closure, wanted, on_progress,
+                    options.idle_timeout, can_retry);
+  };
+  auto stats = with_bases(&bases);
+  // What arrived stays. Were it not for the deltas, the same error comes again.
+  if (!stats && std::exchange(can_retry, false)) stats = with_bases(nullptr);
   if (stats) return stats;
-  const Error error = sender.is_cut() ? explain_cut(*process, stats.error()) : stats.error();
-  return error.with_context("copy");
+  return stats.error().with_context("copy");
 }
 
 }  // namespace flurry::copy

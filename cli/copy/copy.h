@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 
 #include "cli/copy/signing_key.h"
@@ -14,6 +15,8 @@ struct CopyStats {
   uint64_t closure_paths = 0;
   uint64_t copied_paths = 0;
   uint64_t copied_bytes = 0;  // of NARs
+  uint64_t delta_paths = 0;   // of the copied ones, those that went as deltas
+  uint64_t wire_bytes = 0;    // that were sent to the host, but for SSH's own
 };
 
 struct CopyProgress {
@@ -27,16 +30,24 @@ using ProgressSink = std::function<void(const CopyProgress&)>;
 // Longest wait without any progress: the host may hash, sync a full disk or wait for a lock meanwhile.
 constexpr Millis kCopyIdleTimeout{300'000};
 
+// What may differ from one copy to the next.
+struct CopyOptions {
+  const SigningKey* key =
+      nullptr;  // signs on the way what it hasn't signed yet; none: signatures as they are
+  std::span<const StorePath>
+      bases;  // whose closures the host has: what succeeds a path of theirs goes as a delta
+  Millis idle_timeout = kCopyIdleTimeout;
+};
+
 // Brings the closure of `top` from this machine's store to the host: runs `import_command`
 // (`flurry-agent import`) there, asks in one round trip what is missing, sends that, references first, and
 // returns when the host has registered and synced all and holds it with a GC root. Reads NARs straight from
-// /nix/store. With a `key`, what it hasn't signed yet is signed on the way. `on_progress` may be empty;
+// /nix/store. Where a base turns out to be another on the host, all goes in full. `on_progress` may be empty;
 // called from within. A copy that failed can be run again and sends only the rest. Errors: kUnreachable (the
 // connection died), kTimedOut (no progress for `idle_timeout`), kNoSpace, and what the host or the local
 // daemon said. One thread at a time.
 Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
-                               const SigningKey* key, const ProgressSink& on_progress,
-                               Millis idle_timeout = kCopyIdleTimeout);
+                               const CopyOptions& options, const ProgressSink& on_progress);
 
 }  // namespace flurry::copy

@@ -42,7 +42,12 @@ void check_path_info(std::string_view payload, size_t count) {
   for (uint32_t i = 0; i < closure.size(); ++i) index_of.emplace(closure[i].path.str(), i);
   for (const auto& reference : incoming->info.references)
     FLURRY_CHECK(index_of.at(reference.str()) <= incoming->index);
-  const auto again = agent::decode_path_info(copy::encode_path_info(incoming->info, index_of), closure);
+  std::optional<nix::PathInfo> base;
+  if (incoming->base) base = nix::PathInfo{.path = incoming->base->path, .nar_hash = incoming->base->nar_hash};
+  const auto again = agent::decode_path_info(
+      copy::encode_path_info(incoming->info, index_of, base ? &*base : nullptr), closure);
+  FLURRY_CHECK(again && again->base.has_value() == base.has_value());
+  FLURRY_CHECK(!base || (again->base->path == base->path && again->base->nar_hash == base->nar_hash));
   FLURRY_CHECK(again && again->info.references == incoming->info.references &&
                again->info.signatures == incoming->info.signatures &&
                again->info.deriver == incoming->info.deriver &&

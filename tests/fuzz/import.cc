@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -22,6 +23,8 @@ namespace flurry::fuzz {
 namespace {
 
 constexpr Millis kPatience{60'000};  // never needed: all that will come is there, and then the end
+
+constexpr const char* kBase = "/nix/store/00000000000000000000000000000000-base";
 
 // The daemon's side of the worker protocol 1.35, for what an import asks.
 class Store {
@@ -67,10 +70,27 @@ class Store {
       std::string reply;
       nix::put_strs(reply, valid);
       send(reply);
+    } else if (operation == nix::kOpQueryPathInfo) {
+      tell_of(text());
     } else {
       FLURRY_CHECK(operation == nix::kOpAddToStoreNar);
       add();
     }
+  }
+
+  // There is one base.
+  void tell_of(const std::string& path) {
+    if (path != kBase) return say({kLast, 0});
+    say({kLast, 1});
+    std::string reply;
+    nix::put_str(reply, "");
+    nix::put_str(reply, std::string(64, '0'));
+    nix::put_strs(reply, std::vector<std::string>());
+    send(reply);
+    say({0, 256, 0, 0});
+    std::string none;
+    nix::put_str(none, "");
+    send(none);
   }
 
   void add() {
@@ -168,17 +188,21 @@ void run_one(std::string_view input_bytes) {
   FLURRY_CHECK(sys::write_all(controller->second.get(), input.rest(), sys::now() + kPatience));
   ::shutdown(controller->second.get(), SHUT_WR);
 
-  std::thread server;
+  Store bases(0);
+  std::ofstream(folder.path() + std::string(kBase).substr(10)) << "what the host has had before";
+  std::vector<std::thread> servers;
   agent::ImportOptions options{
       .store_dir = folder.path(), .state_dir = folder.path(), .space_margin_bytes = 0};
   options.idle_timeout = kPatience;
   options.connect = [&](TimePoint deadline) -> Result<nix::Daemon> {
     ASSIGN_OR_RETURN(auto ends, sys::socket_pair());
-    server = std::thread([&store, fd = std::move(ends.second)] { store.serve(fd.get()); });
+    FLURRY_CHECK(servers.size() < 2);
+    Store& which = servers.empty() ? store : bases;
+    servers.emplace_back([&which, fd = std::move(ends.second)] { which.serve(fd.get()); });
     return nix::Daemon::open(std::move(ends.first), deadline);
   };
   const auto stats = agent::run_import(controller->first.get(), controller->first.get(), options);
-  if (server.joinable()) server.join();
+  for (auto& server : servers) server.join();
   controller->first.reset();
 
   const std::string roots = folder.path() + "/gcroots";

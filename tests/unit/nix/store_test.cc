@@ -128,12 +128,10 @@ class Host : public Connection, public RemoteProcess {
     options_.idle_timeout = Millis(20'000);
     options_.connect = [this](TimePoint deadline) { return start_daemon(deadline); };
   }
-  ~Host() override {
-    io_.reset();
-    for (auto& thread : threads_) thread.join();
-  }
+  ~Host() override { hang_up(); }
 
   Result<std::unique_ptr<RemoteProcess>> exec(const std::string&, TimePoint) override {
+    hang_up();
     auto outer = sys::socket_pair();
     auto inner = sys::socket_pair();
     io_ = std::move(outer->first);
@@ -171,12 +169,19 @@ class Host : public Connection, public RemoteProcess {
     const std::string command = "mount --bind " + root_ + " /nix && exec nix-daemon --stdio <&" +
                                 std::to_string(fd) + " >&" + std::to_string(fd);
     ::fcntl(fd, F_SETFD, 0);
-    daemon_thread_ = std::jthread([command] {
+    daemons_.emplace_back([command] {
       static_cast<void>(sys::run({.argv = {"unshare", "-m", "bash", "-c", command}}, in_seconds(60)));
     });
     auto daemon = nix::Daemon::open(std::move(ends->first), deadline);
     threads_daemon_fd_.reset();
     return daemon;
+  }
+
+  // One conversation after the other.
+  void hang_up() {
+    io_.reset();
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
   }
 
   void pump(int from, int to, Fault fault) {
@@ -203,9 +208,11 @@ class Host : public Connection, public RemoteProcess {
   sys::Fd io_, near_, far_, import_, threads_daemon_fd_;
   std::atomic<size_t> passed_{0};
   Result<agent::ImportStats> result_ = agent::ImportStats{};
-  std::jthread daemon_thread_;
+  std::vector<std::jthread> daemons_;  // one for each connection
   std::vector<std::thread> threads_;
 };
+
+const copy::CopyOptions kOptions{.idle_timeout = Millis(20'000)};
 
 DeploymentId deployment() { return *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV"); }
 
@@ -285,17 +292,15 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
   size_t total = 0;
   for (const size_t cut : {size_t{3}, size_t{300}, size_t{1500}, size_t{200'000}, size_t{1'900'000}}) {
     Host host(this->host(), {.cut_at = cut});
-    const auto stats =
-        copy::copy_closure(host, "import", deployment(), top, *local_, nullptr, {}, Millis(20'000));
+    const auto stats = copy::copy_closure(host, "import", deployment(), top, *local_, kOptions, {});
     ASSERT_FALSE(stats) << cut;
     EXPECT_EQ(stats.error().kind, ErrorKind::kUnreachable) << stats.error().message;
     total = std::max(total, host.bytes_to_host());
   }
   Host host(this->host(), {});
   copy::CopyProgress last;
-  const auto stats = copy::copy_closure(
-      host, "import", deployment(), top, *local_, nullptr, [&](const copy::CopyProgress& p) { last = p; },
-      Millis(20'000));
+  const auto stats = copy::copy_closure(host, "import", deployment(), top, *local_, kOptions,
+                                        [&](const copy::CopyProgress& p) { last = p; });
   ASSERT_TRUE(stats) << stats.error().message;
   EXPECT_EQ(stats->closure_paths, 4u);
   EXPECT_LT(stats->copied_paths, 4u);  // the first small ones came before the last cut
@@ -307,8 +312,7 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
   ASSERT_TRUE(verified) << verified.error().message;
   EXPECT_EQ(*verified, top.str() + "\n");
   Host again(this->host(), {});
-  const auto nothing =
-      copy::copy_closure(again, "import", deployment(), top, *local_, nullptr, {}, Millis(20'000));
+  const auto nothing = copy::copy_closure(again, "import", deployment(), top, *local_, kOptions, {});
   ASSERT_TRUE(nothing) << nothing.error().message;
   EXPECT_EQ(nothing->copied_paths, 0u);
 }
@@ -316,8 +320,7 @@ TEST_F(Stores, CopyResumesAfterACutAtAnyPlaceAndVerifies) {
 TEST_F(Stores, AFlippedByteIsAHashMismatchAndRegistersNothing) {
   const StorePath top = build_top();
   Host host(this->host(), {.flip_at = 1'000'000});  // within the contents of "big"
-  const auto stats =
-      copy::copy_closure(host, "import", deployment(), top, *local_, nullptr, {}, Millis(20'000));
+  const auto stats = copy::copy_closure(host, "import", deployment(), top, *local_, kOptions, {});
   ASSERT_FALSE(stats);
   EXPECT_NE(stats.error().message.find("hash mismatch"), std::string::npos) << stats.error().message;
   EXPECT_NE(stats.error().message.find("-big"), std::string::npos) << stats.error().message;
@@ -329,12 +332,103 @@ TEST_F(Stores, AFlippedByteIsAHashMismatchAndRegistersNothing) {
   }
 }
 
+// A release and its successor: every hash is another, one file has a few bytes more, one is new.
+constexpr const char* kReleases = R"(
+{ v }: let mk = name: text: derivation {
+      inherit name; system = builtins.currentSystem; builder = "/bin/busybox";
+      args = [ "sh" "-c" text ]; PATH = "/bin:/usr/bin"; };
+    lib = mk "lib-${v}" "/bin/busybox mkdir $out; echo ${v} > $out/version";
+    same = mk "same" "/bin/busybox mkdir $out; /bin/busybox cp /bin/busybox $out/tool; echo ${lib}/x $out >> $out/tool";
+    more = mk "more-${v}" "/bin/busybox cat /bin/busybox > $out; echo release ${v} of ${lib} >> $out";
+in mk "top" "/bin/busybox mkdir $out; echo ${same} ${more} > $out/refs; echo only in ${v} > $out/${v}"
+)";
+
+class Releases : public Stores {
+ protected:
+  void SetUp() override {
+    Stores::SetUp();
+    if (IsSkipped()) return;
+    std::ofstream(dir() + "/releases.nix") << kReleases;
+    before_ = build("1.0");
+    after_ = build("1.1");
+    ASSERT_TRUE(before_ && after_);
+    Host host(this->host(), {});
+    const auto first = copy::copy_closure(host, "import", deployment(), *before_, *local_, kOptions, {});
+    ASSERT_TRUE(first) << first.error().message;
+    EXPECT_EQ(first->delta_paths, 0u);
+    in_full_ = host.bytes_to_host();
+  }
+
+  std::optional<StorePath> build(const std::string& version) {
+    auto out = sys::run_checked(
+        {.argv = {"nix-build", "--no-out-link", dir() + "/releases.nix", "--argstr", "v", version}},
+        in_seconds(60));
+    EXPECT_TRUE(out) << out.error().message;
+    if (!out) return std::nullopt;
+    return *StorePath::parse(out->substr(0, out->find('\n')));
+  }
+
+  // Copies the successor with the help of what the host has; what it took.
+  Result<copy::CopyStats> update() {
+    Host host(this->host(), {});
+    const std::vector<StorePath> bases{*before_};
+    auto options = kOptions;
+    options.bases = bases;
+    auto stats = copy::copy_closure(host, "import", deployment(), *after_, *local_, options,
+                                    [this](const copy::CopyProgress& p) { last_ = p; });
+    bytes_ = host.bytes_to_host();
+    const auto verified = on_host("nix-store --verify-path $(nix-store -qR " + after_->str() + ")");
+    EXPECT_TRUE(verified) << verified.error().message;
+    return stats;
+  }
+
+  std::optional<StorePath> before_, after_;
+  copy::CopyProgress last_;
+  size_t in_full_ = 0;  // bytes
+  size_t bytes_ = 0;
+};
+
+TEST_F(Releases, ASuccessorTakesAFewBytesAndIsWhatItShouldBe) {
+  const auto stats = update();
+  ASSERT_TRUE(stats) << stats.error().message;
+  EXPECT_EQ(stats->copied_paths, 4u);
+  EXPECT_EQ(stats->delta_paths, 3u) << "all but the smallest";
+  EXPECT_EQ(last_.bytes_sent, stats->copied_bytes);
+  EXPECT_LT(bytes_, in_full_ / 100);
+}
+
+TEST_F(Releases, AHostWithoutTheBaseGetsAllOfIt) {
+  ASSERT_TRUE(on_host("rm -f /nix/var/nix/gcroots/flurry/* && nix-store --delete $(nix-store -qR " +
+                      before_->str() + ")"));
+  const auto stats = update();
+  ASSERT_TRUE(stats) << stats.error().message;
+  EXPECT_EQ(stats->delta_paths, 0u);
+  EXPECT_EQ(stats->copied_bytes, last_.bytes_sent);
+}
+
+TEST_F(Releases, ABaseThatIsDamagedOnTheHostCostsATryAndNothingElse) {
+  const auto damaged = on_host(
+      "chmod u+w /nix/store/*-same /nix/store/*-same/tool && printf x | dd "
+      "of=$(echo /nix/store/*-same/tool) bs=1 seek=1000 conv=notrunc 2>/dev/null");
+  ASSERT_TRUE(damaged) << damaged.error().message;
+  const auto stats = update();
+  ASSERT_TRUE(stats) << stats.error().message;
+}
+
+TEST_F(Releases, AnotherPathUnderTheBasesNameIsSeenBeforeItIsUsed) {
+  const auto changed = on_host("sqlite3 /nix/var/nix/db/db.sqlite \"update ValidPaths set hash='sha256:" +
+                               std::string(64, '0') + "' where path like '%-same'\"");
+  if (!changed) GTEST_SKIP() << "no sqlite3";
+  const auto stats = update();
+  ASSERT_TRUE(stats) << stats.error().message;
+  EXPECT_EQ(stats->delta_paths, 0u);
+}
+
 TEST_F(Stores, AFullHostIsSaidBeforeAnythingIsSent) {
   agent::ImportOptions options;
   options.space_margin_bytes = 1ull << 60;
   Host host(this->host(), {}, options);
-  const auto stats =
-      copy::copy_closure(host, "import", deployment(), build_top(), *local_, nullptr, {}, Millis(20'000));
+  const auto stats = copy::copy_closure(host, "import", deployment(), build_top(), *local_, kOptions, {});
   ASSERT_FALSE(stats);
   EXPECT_EQ(stats.error().kind, ErrorKind::kNoSpace) << stats.error().message;
   EXPECT_LT(host.bytes_to_host(), 2000u);
