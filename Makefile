@@ -8,7 +8,7 @@ PACKAGES := g++ cmake ninja-build make ccache pkg-config git ca-certificates \
   libboost-dev libboost-program-options-dev libspdlog-dev libfmt-dev libgtest-dev nlohmann-json3-dev \
   libssl-dev libzstd-dev zlib1g-dev \
   nix-bin busybox-static debootstrap debian-archive-keyring systemd-container dbus iproute2 procps util-linux \
-  openssh-client openssh-server sudo python3 python3-pytest time
+  openssh-client openssh-server sudo python3 python3-pytest sqlite3 time
 LINT_PACKAGES := clang-format-14 clang-tidy-14
 MODEL_PACKAGES := spin
 FUZZ_PACKAGES := clang-14 libclang-rt-14-dev
