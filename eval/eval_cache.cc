@@ -19,7 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kFirstLine = "flurry evaluation cache 1";
+constexpr std::string_view kFirstLine = "flurry evaluation cache 2";
+// A path that was cut short is a path too: only a file that has its end is whole.
+constexpr std::string_view kLastLine = "end";
 constexpr size_t kFileMax = size_t{16} << 20;
 constexpr size_t kFilesMax = 64;
 constexpr auto kUnusedMax = std::chrono::hours(24 * 30);
@@ -123,7 +125,11 @@ EvalCache::Entries EvalCache::read(const std::string& file) {
   std::string line;
   if (!std::getline(in, line) || line != kFirstLine) return {};
   Entries entries;
+  bool is_whole = false;
   while (std::getline(in, line)) {
+    if (is_whole) return {};
+    is_whole = line == kLastLine && !in.eof();
+    if (is_whole) continue;
     std::istringstream words(line);
     std::string host, profile, drv, out, rest;
     words >> host >> profile >> drv >> out;
@@ -131,7 +137,7 @@ EvalCache::Entries EvalCache::read(const std::string& file) {
     if (!paths || words >> rest || !HostName::parse(host)) return {};
     entries.insert_or_assign({host, profile}, *std::move(paths));
   }
-  return entries;
+  return is_whole ? entries : Entries();
 }
 
 std::optional<DerivationPaths> EvalCache::find(const HostName& host, const std::string& profile) const {
@@ -158,7 +164,8 @@ void EvalCache::save() {
   std::string text(kFirstLine);
   for (const auto& [key, paths] : entries_)
     text += "\n" + key.first + " " + key.second + " " + paths.drv.str() + " " + paths.out.str();
-  text += "\n";
+  text += "\n" + std::string(kLastLine) + "\n";
+  if (text.size() > kFileMax) return;  // nobody would read it
   // A torn file would only miss, but one that another controller reads meanwhile must not be half of it.
   const std::string fresh = file_ + "." + std::to_string(::getpid());
   if (std::ofstream out(fresh, std::ios::trunc); !(out << text) || !out.flush()) {

@@ -93,7 +93,12 @@ void EvalProcess::take_line(std::string_view line) {
 }
 
 bool EvalProcess::watch(pid_t pid) {
-  if (rest_.empty()) return true;
+  // A process of a single task has its first peak only now; without it nothing would be learned of it.
+  if (rest_.empty()) {
+    if (end_.done > 0 && end_.first_peak == 0)
+      end_.first_peak = std::max(peak_, sys::process_tree_memory(pid));
+    return true;
+  }
   const bool is_between = std::exchange(starts_task_, false);
   if (is_between && rest_.front().task >= keep_) return false;
   const bool is_first = end_.done > 0 && end_.first_peak == 0;

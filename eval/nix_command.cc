@@ -9,6 +9,7 @@ namespace flurry::eval {
 namespace {
 
 constexpr size_t kErrorLinesMax = 24;
+constexpr size_t kErrorMax = 8u << 10;
 constexpr size_t kTraceMax = 32u << 10;
 // Traces that carry our own results (system_evaluation.cc) are no news to the user.
 constexpr std::string_view kOwnTrace = "trace: flurry-";
@@ -95,6 +96,7 @@ std::string nix_error_message(std::string_view standard_error, bool whole) {
   std::string message = join(lines, start, end);
   message.erase(0, message.find("error:") + 6);
   message.erase(0, message.find_first_not_of(' '));
+  if (message.size() > kErrorMax) message = message.substr(0, kErrorMax) + " [...]";
   message += untracked_hint(message);
   if (whole) {
     std::string trace = join(lines, 0, lines.size());

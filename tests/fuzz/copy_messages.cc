@@ -43,7 +43,8 @@ void check_path_info(std::string_view payload, size_t count) {
   for (const auto& reference : incoming->info.references)
     FLURRY_CHECK(index_of.at(reference.str()) <= incoming->index);
   std::optional<nix::PathInfo> base;
-  if (incoming->base) base = nix::PathInfo{.path = incoming->base->path, .nar_hash = incoming->base->nar_hash};
+  if (incoming->base)
+    base = nix::PathInfo{.path = incoming->base->path, .nar_hash = incoming->base->nar_hash};
   const auto again = agent::decode_path_info(
       copy::encode_path_info(incoming->info, index_of, base ? &*base : nullptr), closure);
   FLURRY_CHECK(again && again->base.has_value() == base.has_value());

@@ -69,7 +69,7 @@ class EvaluationCache : public testing::Test {
     std::getline(in, head);
     std::getline(in, a);
     std::getline(in, b);
-    std::ofstream(files()[0]) << head << "\na" << b.substr(1) << "\nb" << a.substr(1) << "\n";
+    std::ofstream(files()[0]) << head << "\na" << b.substr(1) << "\nb" << a.substr(1) << "\nend\n";
   }
 
   void git(const std::string& folder, const std::string& words) {
@@ -187,6 +187,31 @@ TEST_F(EvaluationCache, HoldsWhatItFoundForAsLongAsTheRunNeedsIt) {
   }
   collect();
   EXPECT_FALSE(fs::exists(drv));
+}
+
+TEST_F(EvaluationCache, ReadsAFileThatLacksAFewBytesAtItsEndAsAnEmptyOne) {
+  const auto flake = nix_->flake(kTwo);
+  const auto outs = [&] {
+    NixEvaluator evaluator(options_);
+    const auto fleet = evaluator.load_fleet(flake, soon(), {});
+    std::map<std::string, std::string> out;
+    if (!fleet) return out;
+    evaluator.evaluate(*fleet, {0, 1},
+                       [&](size_t host, Result<HostDerivations> found) {
+                         out[fleet->hosts[host].name.str()] =
+                             found ? found->system()->out.str() : found.error().message;
+                       },
+                       soon(), {});
+    return out;
+  };
+  const auto first = outs();
+  const fs::path file = files().at(0);
+  std::ifstream in(file);
+  const std::string good{std::istreambuf_iterator<char>(in), {}};
+  for (size_t cut : {1, 2, 4, 5, 6, 9}) {
+    std::ofstream(file) << good.substr(0, good.size() - cut);
+    EXPECT_EQ(outs(), first) << "cut " << cut;
+  }
 }
 
 TEST(EvaluationSettings, AreReadStrictlyAndOnlyForPureEvaluation) {

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "core/sys/clock.h"
+#include "eval/eval_process.h"
 #include "tests/unit/eval/nix_sandbox.h"
 
 namespace flurry::eval {
@@ -189,6 +190,23 @@ TEST_F(NixTest, AHostThatNeedsMoreMemoryThanIsGivenIsToldSoAndTheOthersGoOn) {
   EXPECT_EQ(answers["a"], "sys-a");
   EXPECT_EQ(answers["z"], "sys-z");
   EXPECT_NE(answers["huge"].find("--eval-memory"), std::string::npos) << answers["huge"];
+}
+
+// Else nothing would be learned from a process that is given a single host, to find out what a host takes.
+TEST_F(NixTest, AProcessOfOneHostTellsWhatItTook) {
+  const auto fleet = load(nix_->flake("nixosConfigurations.a = nixos (mk \"sys-a\" \"\");"), nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto tasks = make_tasks(*fleet, {0});
+  const auto options = nix_->options();
+  size_t answers = 0;
+  EvalProcess process(*fleet, options, tasks, size_t{2} << 30, [&](EvalProcess::Answer answer) {
+    EXPECT_TRUE(answer.paths && answer.is_last);
+    ++answers;
+  });
+  const auto end = process.run(soon(), {});
+  EXPECT_EQ(answers, 1u);
+  EXPECT_EQ(end.done, 1u);
+  EXPECT_GT(end.first_peak, size_t{1} << 20);
 }
 
 TEST_F(NixTest, EvaluatesOwnPathsBesidePlainOnes) {

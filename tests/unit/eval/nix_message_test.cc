@@ -99,5 +99,11 @@ TEST(NixMessage, KeepsTheTraceWhereItIsWanted) {
   }
 }
 
+TEST(NixMessage, IsBoundedWhateverNixSays) {
+  const std::string message = nix_error_message("error: " + std::string(60'000, 'x') + "\n", false);
+  EXPECT_LT(message.size(), 9000u);
+  EXPECT_TRUE(message.starts_with("xxx") && message.ends_with(" [...]"));
+}
+
 }  // namespace
 }  // namespace flurry::eval
