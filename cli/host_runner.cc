@@ -155,10 +155,14 @@ Result<ActionValue> HostRunner::build_there(size_t host, const HostDerivations& 
   const auto on_line = [&](std::string_view line) {
     parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
   };
+  // How many builds, on how many cores and by whom is this machine's setting: the host has its own.
+  auto settings = parts_.eval_options.nix_options;
+  std::erase_if(settings, [](const auto& setting) {
+    return setting.first == "builders" || setting.first == "max-jobs" || setting.first == "cores";
+  });
   for (const auto& profile : system.profiles)
     RETURN_IF_ERROR(build_on_target(*hosts_[host].session, parts_.options.deployment, profile, *store,
-                                    parts_.eval_options.nix_options, on_line, sys::now() + kBuildTimeout,
-                                    stop));
+                                    settings, on_line, sys::now() + kBuildTimeout, stop));
   return ActionValue{};
 }
 

@@ -18,6 +18,8 @@ constexpr size_t kTailLines = 10;
 constexpr size_t kTailLineMax = 1024;
 constexpr size_t kTailsMax = 4096;  // derivations whose log's end is kept
 constexpr size_t kMessageMax = 4096;
+constexpr size_t kBuildingMax = 4096;  // at a time
+constexpr size_t kDrvMax = 256;
 
 // The first derivation that the text names; empty when none.
 std::string first_drv(std::string_view text) {
@@ -82,7 +84,8 @@ void BuildLog::take_line(std::string_view line) {
   const auto field = first_field(event);
   if (action == "msg" && number_in(event, "level") == 0u)
     take_message(strip_escapes(raw.empty() ? text_in(event, "msg") : raw));
-  else if (action == "start" && type == kActivityBuild && field)
+  else if (action == "start" && type == kActivityBuild && field && field->size() <= kDrvMax &&
+           building_.size() < kBuildingMax)
     building_[id] = *field;
   else if (action == "result" && (type == kResultLogLine || type == kResultPostBuildLogLine) && field)
     take_log(id, strip_escapes(*field));

@@ -10,6 +10,7 @@
 #include <thread>
 #include <variant>
 
+#include "core/nix/closure.h"
 #include "core/nix/daemon.h"
 #include "core/sys/bounded_queue.h"
 #include "core/sys/clock.h"
@@ -134,28 +135,40 @@ class Builds::Loop {
 
   void take_request(Request request) {
     ++requested_;
-    if (const auto held = hold(request); !held)
-      return hooks_.on_built(request.id, held.error().with_context("build: the local Nix store"));
+    if (const auto held = hold(request); !held) return hooks_.on_built(request.id, store_error(held.error()));
     waiting_[request.id].derivations = std::move(request.derivations);
     is_new_ = true;
     fresh_.push_back(request.id);
   }
 
+  static Error store_error(const Error& error) { return error.with_context("build: the local Nix store"); }
+
   // What is asked for can't be collected, whether it is there already or not.
   Result<void> hold(const Request& request) {
-    if (!store_) {
-      auto store = nix::Daemon::connect(sys::now() + kQueryTimeout);
-      if (!store) return store.error();
-      store_ = std::move(*store);
-    }
     std::vector<StorePath> paths;
     for (const auto& derivation : request.derivations) {
       paths.push_back(derivation.drv);
       paths.push_back(derivation.out);
     }
-    const auto held = store_->add_temp_roots(paths, sys::now() + kQueryTimeout);
-    if (!held) store_.reset();
-    return held;
+    held_.insert(held_.end(), paths.begin(), paths.end());
+    return ask([&paths](nix::Daemon& store) { return store.add_temp_roots(paths, query_deadline()); });
+  }
+
+  static TimePoint query_deadline() { return sys::now() + kQueryTimeout; }
+
+  // Asks the store, over a new connection where the one that was there is gone; that holds all of it again.
+  template <typename Question>
+  auto ask(const Question& question) -> decltype(question(std::declval<nix::Daemon&>())) {
+    if (store_) {
+      auto answer = question(*store_);
+      if (answer) return answer;
+      store_.reset();
+    }
+    auto store = nix::Daemon::connect(query_deadline());
+    if (!store) return store.error();
+    RETURN_IF_ERROR(store->add_temp_roots(held_, query_deadline()));
+    store_ = std::move(*store);
+    return question(*store_);
   }
 
   // Answers those whose outputs are all there.
@@ -165,23 +178,61 @@ class Builds::Loop {
     looked_at_ = now;
     is_new_ = false;
     const auto valid = valid_outputs();
+    store_failure_ = valid ? std::nullopt : std::optional(store_error(valid.error()));
+    if (!valid) return;
     std::vector<size_t> done;
     for (const auto& [id, request] : waiting_)
       if (std::all_of(request.derivations.begin(), request.derivations.end(),
-                      [&](const auto& derivation) { return valid.contains(derivation.out); }))
+                      [&](const auto& derivation) { return valid->contains(derivation.out); }))
         done.push_back(id);
     for (const size_t id : done) answer(id, {});
-    for (const size_t id : std::exchange(fresh_, {}))
-      if (waiting_.contains(id)) schedule().add(id);
+    for (const size_t id : std::exchange(fresh_, {})) begin(id);
   }
 
-  std::set<StorePath> valid_outputs() {
+  // What has failed for another host is not built again.
+  void begin(size_t id) {
+    const auto it = waiting_.find(id);
+    if (it == waiting_.end()) return;
+    if (auto why = failure_of(it->second)) return answer(id, std::move(*why));
+    schedule().add(id);
+  }
+
+  Result<std::set<StorePath>> valid_outputs() {
     std::vector<StorePath> paths;
     for (const auto& [id, request] : waiting_)
       for (const auto& derivation : request.derivations) paths.push_back(derivation.out);
-    if (!store_) return {};
-    const auto valid = store_->query_valid_paths(paths, sys::now() + kQueryTimeout);
-    return valid ? std::set<StorePath>(valid->begin(), valid->end()) : std::set<StorePath>();
+    ASSIGN_OR_RETURN(const auto valid, ask([&paths](nix::Daemon& store) {
+                       return store.query_valid_paths(paths, query_deadline());
+                     }));
+    return std::set<StorePath>(valid.begin(), valid.end());
+  }
+
+  // The failure of a derivation that this request can't do without: it is among those that would have to be
+  // built for it.
+  std::optional<Error> failure_of(const Waiting& request) {
+    if (failures_.empty()) return std::nullopt;
+    for (const auto& derivation : request.derivations) {
+      if (const auto own = failures_.find(derivation.drv.str()); own != failures_.end())
+        return Error{ErrorKind::kFailed, own->second.describe(true)};
+      if (!has_failed_below(derivation.drv)) continue;
+      // This may ask substituters, so it is only done for those that are in doubt.
+      const std::vector<std::string> target{derivation.drv.str() + "!*"};
+      const auto missing =
+          ask([&target](nix::Daemon& store) { return store.query_missing(target, query_deadline()); });
+      if (!missing) continue;
+      for (const auto& drv : missing->to_build)
+        if (const auto it = failures_.find(drv.str()); it != failures_.end())
+          return Error{ErrorKind::kFailed, it->second.describe(false)};
+    }
+    return std::nullopt;
+  }
+
+  bool has_failed_below(const StorePath& drv) {
+    const auto closure =
+        ask([&drv](nix::Daemon& store) { return nix::query_closure(store, drv, query_deadline()); });
+    return closure && std::any_of(closure->begin(), closure->end(), [this](const nix::PathInfo& info) {
+             return failures_.contains(info.path.str());
+           });
   }
 
   // Asked for when the first thing has to be built.
@@ -246,6 +297,8 @@ class Builds::Loop {
     if (!result) return result.error().with_context("build");
     if (result->signal != 0)
       return {ErrorKind::kFailed, "build: nix-store ended by " + sys::describe_exit(*result)};
+    if (result->exit_code == 0)
+      return {ErrorKind::kFailed, "build: nix-store says that all is built, and the store lacks it"};
     return {ErrorKind::kFailed,
             log.last_error().empty() ? "build failed without a message" : "build: " + log.last_error()};
   }
@@ -257,14 +310,16 @@ class Builds::Loop {
   }
 
   void take_failure(const Failed& failed) {
-    std::vector<std::pair<size_t, std::string>> answers;
-    for (const auto& [id, request] : waiting_)
-      for (const auto& derivation : request.derivations)
-        if (failed.dependents.contains(derivation.drv.str())) {
-          answers.emplace_back(id, failed.failure.describe(derivation.drv.str() == failed.failure.drv));
-          break;
-        }
-    for (auto& [id, message] : answers) answer(id, Error{ErrorKind::kFailed, std::move(message)});
+    failures_.insert_or_assign(failed.failure.drv, failed.failure);
+    std::vector<std::pair<size_t, Error>> answers;
+    for (const auto& [id, request] : waiting_) {
+      const bool may_need_it = std::any_of(
+          request.derivations.begin(), request.derivations.end(),
+          [&](const auto& derivation) { return failed.dependents.contains(derivation.drv.str()); });
+      if (!may_need_it) continue;
+      if (auto why = failure_of(request)) answers.emplace_back(id, std::move(*why));
+    }
+    for (auto& [id, why] : answers) answer(id, std::move(why));
   }
 
   void take_end(const Ended& ended) {
@@ -275,7 +330,10 @@ class Builds::Loop {
     std::vector<size_t> rest;
     for (const auto& [id, request] : waiting_)
       if (request.program == ended.program) rest.push_back(id);
-    for (const size_t id : rest) answer(id, ended.why);
+    for (const size_t id : rest) {
+      auto why = failure_of(waiting_.at(id));
+      answer(id, why ? std::move(*why) : store_failure_.value_or(ended.why));
+    }
   }
 
   void answer(size_t id, Result<void> built) {
@@ -296,9 +354,12 @@ class Builds::Loop {
   const Hooks hooks_;
   sys::BoundedQueue<News> news_;
   std::optional<nix::Daemon> store_;
+  std::vector<StorePath> held_;
+  std::optional<Error> store_failure_;  // why the last look saw nothing
   std::optional<BuildSchedule> schedule_;
-  std::map<size_t, Waiting> waiting_;  // by request: not answered yet
-  std::vector<size_t> fresh_;          // of those, not yet looked at
+  std::map<std::string, BuildFailure> failures_;  // by derivation
+  std::map<size_t, Waiting> waiting_;             // by request: not answered yet
+  std::vector<size_t> fresh_;                     // of those, not yet looked at
   std::list<Running> programs_;
   size_t requested_ = 0;
   bool is_new_ = false;

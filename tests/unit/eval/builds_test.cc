@@ -1,8 +1,11 @@
 #include "eval/builds.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "core/sys/bounded_queue.h"
@@ -27,7 +30,10 @@ class BuildsTest : public testing::Test {
     nix_ = NixSandbox::get(why_not);
     if (nix_ == nullptr) GTEST_SKIP() << why_not;
     options_ = nix_->options();
+    // For the daemon that is started here: else each doubt waits for a cache that can't be reached.
+    ::setenv("NIX_CONFIG", "sandbox = false\nbuild-users-group =\nsubstituters =", 1);
   }
+  void TearDown() override { ::unsetenv("NIX_CONFIG"); }
 
   static TimePoint soon() { return sys::now() + Millis(60'000); }
 
@@ -111,6 +117,48 @@ TEST_F(BuildsTest, BuildsWhatManyHostsNeedOnceAndTellsItsFailureToEachOfThem) {
   EXPECT_LE(std::distance(begin(files), end(files)), 2) << "as many as programs, never one a host";
 }
 
+// h2's `lib` is in the store, though what it was once made of can't be made any more.
+TEST_F(BuildsTest, AFailureIsNotToldToAHostThatCanDoWithoutWhatFailed) {
+  const std::string flag = testing::TempDir() + "/flurry-builds-flag";
+  const std::string shared = "src = mk \"src\" \"test ! -e " + flag +
+                             " && echo x > $out\"; lib = mk \"lib\" "
+                             "\"echo ${src} > /dev/null; echo lib > $out\";";
+  std::filesystem::remove(flag);
+  start("let " + shared + " in { first = nixos lib; }");
+  EXPECT_EQ(wait(1).at("first").text, "built");
+  builds_.reset();
+  names_.clear();
+  std::ofstream(flag) << "from now on";
+  const auto src = sys::run_checked(
+      {.argv = {"sh", "-c", "nix-store --delete /nix/store/*-src"}, .environment = options_.environment},
+      soon());
+  ASSERT_TRUE(src) << src.error().message;
+  start("let " + shared +
+        " in { bad = nixos src; good = nixos (mk \"good\" \"/bin/sleep 2; echo ${lib} > $out\"); }");
+  const auto answers = wait(2);
+  EXPECT_NE(answers.at("bad").text, "built");
+  EXPECT_EQ(answers.at("good").text, "built");
+  std::filesystem::remove(flag);
+}
+
+TEST_F(BuildsTest, WhatFailedForOneHostIsNotBuiltAgainForALaterOne) {
+  const std::string count = testing::TempDir() + "/flurry-builds-later";
+  std::filesystem::remove_all(count);
+  std::filesystem::create_directory(count);
+  start("let bad = mk \"shared-late\" \"echo x > " + count +
+        "/$$; exit 1\"; in { a = nixos (mk \"a\" \"echo ${bad}\"); "
+        "b = nixos (mk \"b\" \"echo ${bad} > /dev/null\"); }");
+  wait(2);
+  const auto drv = sys::run_checked(
+      {.argv = {"sh", "-c", "ls /nix/store/*-b.drv"}, .environment = options_.environment}, soon());
+  ASSERT_TRUE(drv);
+  const auto out = *StorePath::parse(outs_["b"]);
+  builds_->request(1, {{{"system", "root", ""}, *StorePath::parse(drv->substr(0, drv->find('\n'))), out}});
+  EXPECT_TRUE(wait(1).at("b").text.starts_with("build: dependency shared-late failed: "));
+  const auto files = std::filesystem::directory_iterator(count);
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+}
+
 TEST_F(BuildsTest, AHostWaitsForNoOthersBuild) {
   options_.nix_options = {{"max-jobs", "2"}};
   start(R"({ slow = nixos (mk "slow" "/bin/sleep 20; echo x > $out");
@@ -134,6 +182,14 @@ TEST_F(BuildsTest, HoldsWhatWasBuiltForAsLongAsItLives) {
   builds_.reset();
   collect();
   EXPECT_FALSE(std::filesystem::exists(outs_["a"]));
+}
+
+TEST_F(BuildsTest, ABuildOutlivesTheConnectionToTheStore) {
+  start(R"({ a = nixos (mk "outlives" "/bin/sleep 2; echo x > $out"); })");
+  const auto ended =
+      sys::run({.argv = {"pkill", "-P", std::to_string(::getpid()), "-x", "nix-daemon"}}, soon());
+  ASSERT_TRUE(ended && ended->exit_code == 0) << "there was none to end";
+  EXPECT_EQ(wait(1).at("a").text, "built");
 }
 
 TEST_F(BuildsTest, EverySettingOfTheUsersReachesTheBuild) {
