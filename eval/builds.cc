@@ -27,6 +27,8 @@ constexpr size_t kNewsWaitingMax = 1024;
 constexpr Millis kBuildTimeout{24 * 3600'000};
 constexpr Millis kQueryTimeout{60'000};
 constexpr Millis kSettingsTimeout{10'000};
+// How many new connections to the store one question may take: the first may be lost too.
+constexpr int kStoreConnectionsMax = 2;
 // How long an output may be there before its host hears of it.
 constexpr Millis kLookInterval{250};
 
@@ -159,15 +161,21 @@ class Builds::Loop {
   // Asks the store, over a new connection where the one that was there is gone; that holds all of it again.
   template <typename Question>
   auto ask(const Question& question) -> decltype(question(std::declval<nix::Daemon&>())) {
-    if (store_) {
-      auto answer = question(*store_);
+    for (int connections = store_ ? 0 : 1;; ++connections) {
+      auto answer = ask_once(question);
       if (answer) return answer;
       store_.reset();
+      if (connections == kStoreConnectionsMax) return answer;
     }
-    auto store = nix::Daemon::connect(query_deadline());
-    if (!store) return store.error();
-    RETURN_IF_ERROR(store->add_temp_roots(held_, query_deadline()));
-    store_ = std::move(*store);
+  }
+
+  template <typename Question>
+  auto ask_once(const Question& question) -> decltype(question(std::declval<nix::Daemon&>())) {
+    if (!store_) {
+      ASSIGN_OR_RETURN(auto store, nix::Daemon::connect(query_deadline()));
+      RETURN_IF_ERROR(store.add_temp_roots(held_, query_deadline()));
+      store_ = std::move(store);
+    }
     return question(*store_);
   }
 
