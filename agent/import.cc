@@ -7,6 +7,7 @@
 
 #include "agent/import_base.h"
 #include "agent/import_convert.h"
+#include "agent/import_lanes.h"
 #include "agent/import_store.h"
 #include "core/nix/nar.h"
 #include "core/sys/clock.h"
@@ -38,7 +39,8 @@ class Import {
   Result<ImportStats> run_steps() {
     ASSIGN_OR_RETURN(const transfer::Hello hello, receive_closure());
     ASSIGN_OR_RETURN(nix::Daemon daemon, options_.connect(deadline()));
-    ASSIGN_OR_RETURN(const transfer::Missing missing, find_missing(daemon));
+    ASSIGN_OR_RETURN(transfer::Missing missing, find_missing(daemon));
+    missing.lane_address = open_lanes();
     RETURN_IF_ERROR(frames_.send(FrameType::kMissing, encode_missing(missing)));
     missing_ = missing.indices;
     RETURN_IF_ERROR(receive_paths(daemon));
@@ -46,6 +48,15 @@ class Import {
     for (const uint32_t index : missing_) stats.bytes += closure_[index].nar_size;
     RETURN_IF_ERROR(finish(daemon, hello, stats));
     return stats;
+  }
+
+  // Where there can be none, one channel has to do.
+  std::string open_lanes() {
+    auto lanes = ImportLanes::listen();
+    if (!lanes) return "";
+    lanes_.emplace(*std::move(lanes));
+    frames_.set_lanes([this](uint8_t number, TimePoint deadline) { return lanes_->lane(number, deadline); });
+    return lanes_->address();
   }
 
   TimePoint deadline() const { return sys::now() + options_.idle_timeout; }
@@ -206,6 +217,7 @@ class Import {
 
   const ImportOptions& options_;
   transfer::FrameStream frames_;
+  std::optional<ImportLanes> lanes_;
   std::vector<transfer::PathEntry> closure_;
   std::vector<uint32_t> missing_;
   size_t received_ = 0;                      // of missing_: begun at least

@@ -127,6 +127,7 @@ std::string encode_missing(const transfer::Missing& missing) {
   for (const uint32_t index : missing.indices) message.add_path_index(index);
   message.set_free_bytes(missing.free_bytes);
   message.set_needed_bytes(missing.needed_bytes);
+  message.set_lane_address(missing.lane_address);
   return message.SerializeAsString();
 }
 

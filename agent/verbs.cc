@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "agent/connect.h"
 #include "agent/daemon.h"
 #include "agent/import.h"
+#include "agent/import_lanes.h"
 #include "agent/probe.h"
 #include "agent/run_switch.h"
 #include "agent/tools.h"
@@ -37,6 +39,15 @@ int import_verb(const Arguments&, MakeHost) {
   return taken ? 0 : 1;
 }
 
+int import_lane_verb(const Arguments& words, MakeHost) {
+  uint8_t number = 0;
+  const auto [end, error] = std::from_chars(words[1].data(), words[1].data() + words[1].size(), number);
+  if (error != std::errc() || end != words[1].data() + words[1].size()) return 2;
+  const auto done = run_import_lane(words[0], number, STDIN_FILENO, STDOUT_FILENO);
+  if (!done) std::fprintf(stderr, "flurry-agent: %s\n", done.error().message.c_str());
+  return done ? 0 : 1;
+}
+
 int build_verb(const Arguments& words, MakeHost) {
   const auto request = parse_build_words(words);
   return request ? run_build(*request) : 2;
@@ -60,6 +71,7 @@ constexpr Verb kVerbs[] = {
     {"deadman", 1, deadman_verb, "DEPLOYMENT: bring the host back if the deployment gets stuck"},
     {"run-switch", 3, run_switch_verb, "STATUS_FILE -- PROGRAM...: run a switch and record how it ended"},
     {"import", 0, import_verb, "take store paths from the standard input"},
+    {"import-lane", 2, import_lane_verb, "ADDRESS NUMBER: a further channel for an import's standard input"},
     {"build", 3, build_verb, "DEPLOYMENT DRV OUT [NAME VALUE]...: build here, until the standard input ends"},
     {"probe", 1, probe_verb, "http|tcp ...: try a health check once"},
     {"--version", 0, version_verb, "say which version this is"},

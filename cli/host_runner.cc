@@ -176,7 +176,7 @@ Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
   };
   const copy::CopyOptions options{.key = parts_.signing_key, .bases = wanted.bases};
   for (const auto& path : wanted.paths)
-    RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_command("import"),
+    RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_commands(),
                                        parts_.options.deployment, path, *store, options, on_progress));
   return ActionValue{};
 }

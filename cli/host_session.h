@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/agent_binary.h"
+#include "cli/copy/lanes.h"
 #include "cli/rpc/agent_client.h"
 #include "cli/transport.h"
 #include "core/fleet.h"
@@ -24,6 +25,9 @@ class HostSession {
 
   // The command that runs the agent's own `verb` as root on the host.
   std::string agent_command(const std::string& verb) const;
+  copy::AgentCommand agent_commands() const {
+    return [this](const std::string& verb) { return agent_command(verb); };
+  }
 
  private:
   HostSession(const HostConfig& host, const AgentBinary& binary) : host_(host), binary_(binary) {}

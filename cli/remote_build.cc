@@ -50,7 +50,7 @@ Result<void> build_on_target(HostSession& session, const DeploymentId& deploymen
                              const std::vector<std::pair<std::string, std::string>>& settings,
                              const std::function<void(std::string_view)>& on_line, TimePoint deadline,
                              const std::stop_token& stop) {
-  const auto sent = copy::copy_closure(session.connection(), session.agent_command("import"), deployment,
+  const auto sent = copy::copy_closure(session.connection(), session.agent_commands(), deployment,
                                        derivation.drv, store, {}, {});
   if (!sent) return sent.error().with_context("build on the host: the derivation");
   ASSIGN_OR_RETURN(auto process,

@@ -34,6 +34,8 @@ ErrorKind kind_of(v1::CopyErrorKind kind) {
   }
 }
 
+bool is_word_character(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-'; }
+
 }  // namespace
 
 std::string encode_hello(const transfer::Hello& hello) {
@@ -91,6 +93,11 @@ Result<transfer::Missing> decode_missing(std::string_view payload, size_t path_c
   }
   missing.free_bytes = message.free_bytes();
   missing.needed_bytes = message.needed_bytes();
+  missing.lane_address = message.lane_address();
+  // It becomes a word of a command.
+  for (const char c : missing.lane_address)
+    if (!is_word_character(c))
+      return Error{ErrorKind::kInvalidInput, "the host names an impossible address for lanes"};
   return missing;
 }
 

@@ -22,17 +22,25 @@ constexpr Millis kReasonTimeout{5000};
 // What is smaller is hardly more than the name of a base.
 constexpr uint64_t kDeltaMin = 512;
 
+// How many channels carry a big copy: 8 MiB on their way, 160 MB/s at a round trip of 50 ms.
+constexpr uint8_t kLanes = 4;
+
 // The conversation with one import.
 class Sender {
  public:
   // `bases`: null: everything goes in full.
-  Sender(int io, const std::vector<nix::PathInfo>& closure, const Bases* bases,
-         const ProgressSink& on_progress, Millis idle_timeout)
-      : closure_(closure),
+  Sender(Connection& connection, const AgentCommand& command, int io,
+         const std::vector<nix::PathInfo>& closure, const Bases* bases, const ProgressSink& on_progress,
+         const CopyOptions& options)
+      : connection_(connection),
+        command_(command),
+        lanes_from_(options.lanes_from),
+        closure_(closure),
         bases_(bases),
         on_progress_(on_progress),
-        frames_(io, io, idle_timeout),
-        blocks_(frames_) {
+        frames_(io, io, options.idle_timeout),
+        lane_writer_(frames_),
+        blocks_(frames_, lane_writer_) {
     for (uint32_t i = 0; i < closure_.size(); ++i) index_of_.emplace(closure_[i].path.str(), i);
   }
 
@@ -54,9 +62,12 @@ class Sender {
     ASSIGN_OR_RETURN(const auto missing, decode_missing(answer.payload, closure_.size()));
     for (const uint32_t index : missing.indices) progress_.bytes_total += closure_[index].nar_size;
     progress_.paths_total = missing.indices.size();
+    if (!missing.lane_address.empty() && progress_.bytes_total >= lanes_from_)
+      lanes_.emplace(connection_, command_, missing.lane_address, kLanes);
     tell();
     for (const uint32_t index : missing.indices) RETURN_IF_ERROR(send_path(closure_[index]));
     RETURN_IF_ERROR(check_sent(blocks_.flush()));
+    RETURN_IF_ERROR(check_sent(lane_writer_.flush()));
     tell();
     while (progress_.paths_done < progress_.paths_total) {
       ASSIGN_OR_RETURN(const Frame frame, receive(FrameType::kStored));
@@ -105,7 +116,7 @@ class Sender {
     Result<bool> sent = base != nullptr ? send_delta(info, *base) : false;
     if (sent && !*sent) sent = send_nar(info);
     if (sent) return {};
-    if (!heard_failure_ && !is_cut_) static_cast<void>(blocks_.flush());  // whole paths before it are kept
+    if (!heard_failure_ && !is_cut_) static_cast<void>(hand_over());  // whole paths before it are kept
     if (!heard_failure_ && !is_cut_)
       static_cast<void>(frames_.send(FrameType::kError, encode_stop(sent.error())));
     heard_failure_ = heard_failure_ || !is_cut_;  // the reason is known; nothing more to listen for
@@ -156,8 +167,19 @@ class Sender {
                                     "`nix-store --verify-path` tells more"};
   }
 
+  Result<void> hand_over() {
+    RETURN_IF_ERROR(blocks_.flush());
+    return lane_writer_.flush();
+  }
+
+  void adopt_lanes() {
+    if (!lanes_) return;
+    for (const auto& lane : lanes_->take_ready()) lane_writer_.add(lane.number, lane.fd);
+  }
+
   // What has come while we were sending.
   Result<void> take_answers() {
+    adopt_lanes();
     for (;;) {
       ASSIGN_OR_RETURN(const auto frame, frames_.poll());
       if (!frame) return {};
@@ -213,11 +235,16 @@ class Sender {
     if (on_progress_) on_progress_(progress_);
   }
 
+  Connection& connection_;
+  const AgentCommand& command_;
+  const uint64_t lanes_from_;
   const std::vector<nix::PathInfo>& closure_;
   const Bases* const bases_;
   const ProgressSink& on_progress_;
   transfer::FrameStream frames_;
-  transfer::BlockStream blocks_;  // over frames_
+  std::optional<Lanes> lanes_;
+  transfer::LaneWriter lane_writer_;  // over lanes_ and frames_
+  transfer::BlockStream blocks_;      // over lane_writer_ and frames_
   IndexOfPath index_of_;
   CopyProgress progress_;
   uint64_t paths_sent_ = 0;   // begun at least
@@ -243,12 +270,12 @@ Error explain_cut(RemoteProcess& process, const Error& cut) {
 }
 
 // One conversation. `can_retry` is told whether it may fare better without bases.
-Result<CopyStats> converse(Connection& connection, const std::string& import_command,
+Result<CopyStats> converse(Connection& connection, const AgentCommand& command,
                            const DeploymentId& deployment, const StorePath& top,
                            const std::vector<nix::PathInfo>& closure, const Bases* bases,
-                           const ProgressSink& on_progress, Millis idle_timeout, bool& can_retry) {
-  ASSIGN_OR_RETURN(auto process, connection.exec(import_command, sys::now() + idle_timeout));
-  Sender sender(process->io().get(), closure, bases, on_progress, idle_timeout);
+                           const ProgressSink& on_progress, const CopyOptions& options, bool& can_retry) {
+  ASSIGN_OR_RETURN(auto process, connection.exec(command("import"), sys::now() + options.idle_timeout));
+  Sender sender(connection, command, process->io().get(), closure, bases, on_progress, options);
   const auto stats = sender.run(deployment, top);
   ::shutdown(process->io().get(), SHUT_WR);
   if (stats) return stats;
@@ -260,7 +287,7 @@ Result<CopyStats> converse(Connection& connection, const std::string& import_com
 
 }  // namespace
 
-Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
+Result<CopyStats> copy_closure(Connection& connection, const AgentCommand& command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
                                const CopyOptions& options, const ProgressSink& on_progress) {
   const TimePoint deadline = sys::now() + options.idle_timeout;
@@ -270,8 +297,7 @@ Result<CopyStats> copy_closure(Connection& connection, const std::string& import
   ASSIGN_OR_RETURN(const auto bases, Bases::load(local, options.bases, deadline));
   bool can_retry = false;
   const auto with_bases = [&](const Bases* wanted) {
-    return converse(connection, import_command, deployment, top, closure, wanted, on_progress,
-                    options.idle_timeout, can_retry);
+    return converse(connection, command, deployment, top, closure, wanted, on_progress, options, can_retry);
   };
   auto stats = with_bases(&bases);
   // What arrived stays. Were it not for the deltas, the same error comes again.

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "cli/copy/lanes.h"
 #include "cli/copy/signing_key.h"
 #include "cli/transport.h"
 #include "core/nix/daemon.h"
@@ -30,6 +31,9 @@ using ProgressSink = std::function<void(const CopyProgress&)>;
 // Longest wait without any progress: the host may hash, sync a full disk or wait for a lock meanwhile.
 constexpr Millis kCopyIdleTimeout{300'000};
 
+// What is less is there before more channels are open.
+constexpr uint64_t kLanesFrom = 16 << 20;
+
 // What may differ from one copy to the next.
 struct CopyOptions {
   const SigningKey* key =
@@ -37,16 +41,17 @@ struct CopyOptions {
   std::span<const StorePath>
       bases;  // whose closures the host has: what succeeds a path of theirs goes as a delta
   Millis idle_timeout = kCopyIdleTimeout;
+  uint64_t lanes_from = kLanesFrom;  // bytes of missing NARs from which on there are lanes
 };
 
-// Brings the closure of `top` from this machine's store to the host: runs `import_command`
-// (`flurry-agent import`) there, asks in one round trip what is missing, sends that, references first, and
-// returns when the host has registered and synced all and holds it with a GC root. Reads NARs straight from
-// /nix/store. Where a base turns out to be another on the host, all goes in full. `on_progress` may be empty;
-// called from within. A copy that failed can be run again and sends only the rest. Errors: kUnreachable (the
-// connection died), kTimedOut (no progress for `idle_timeout`), kNoSpace, and what the host or the local
-// daemon said. One thread at a time.
-Result<CopyStats> copy_closure(Connection& connection, const std::string& import_command,
+// Brings the closure of `top` from this machine's store to the host: runs `flurry-agent import` there, asks
+// in one round trip what is missing, sends that, references first, over several channels where it is much,
+// and returns when the host has registered and synced all and holds it with a GC root. Reads NARs straight
+// from /nix/store. Where a base turns out to be another on the host, all goes in full. `on_progress` may be
+// empty; called from within. A copy that failed can be run again and sends only the rest. Errors:
+// kUnreachable (the connection died), kTimedOut (no progress for `idle_timeout`), kNoSpace, and what the host
+// or the local daemon said. One thread at a time.
+Result<CopyStats> copy_closure(Connection& connection, const AgentCommand& command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
                                const CopyOptions& options, const ProgressSink& on_progress);
 

@@ -2,7 +2,6 @@
 
 #include <limits.h>
 #include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,34 +22,33 @@ int poll_millis(TimePoint deadline) {
 
 bool is_transient(int error_number) { return error_number == EINTR || error_number == EAGAIN; }
 
-// A blocking pipe that poll() called writable takes PIPE_BUF bytes without blocking, and no more is
-// promised.
-ssize_t write_ready(int fd, std::string_view bytes) {
-  const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (n >= 0 || errno != ENOTSOCK) return n;
-  return ::write(fd, bytes.data(), std::min<size_t>(bytes.size(), PIPE_BUF));
-}
-
 }  // namespace
 
 Result<void> Duplex::send(std::string_view bytes, TimePoint deadline) {
   while (!bytes.empty()) {
-    const bool listen = !at_end_ && make_room();
-    pollfd polls[2] = {{out_fd_, POLLOUT, 0}, {listen ? in_fd_ : -1, POLLIN, 0}};
-    const int n = ::poll(polls, 2, poll_millis(deadline));
+    const int fds[] = {out_fd_};
+    RETURN_IF_ERROR(wait_for_room(fds, deadline));
+    ASSIGN_OR_RETURN(const size_t written, write_ready(out_fd_, bytes));
+    bytes.remove_prefix(written);
+  }
+  return {};
+}
+
+Result<void> Duplex::wait_for_room(std::span<const int> out_fds, TimePoint deadline) {
+  std::vector<pollfd> polls;
+  for (const int fd : out_fds) polls.push_back({fd, POLLOUT, 0});
+  polls.push_back({-1, POLLIN, 0});
+  for (;;) {
+    polls.back().fd = !at_end_ && make_room() ? in_fd_ : -1;
+    const int n = ::poll(polls.data(), polls.size(), poll_millis(deadline));
     if (n == 0) return Error{ErrorKind::kTimedOut, "the other side took nothing before the deadline"};
     if (n < 0 && errno != EINTR) return errno_error("poll", errno);
     if (n < 0) continue;
-    // An error here means that the peer is gone; the write below reports it.
-    if (polls[1].revents != 0 && !read_once()) at_end_ = true;
-    if (polls[0].revents == 0) continue;
-    const ssize_t written = write_ready(out_fd_, bytes);
-    if (written >= 0)
-      bytes.remove_prefix(static_cast<size_t>(written));
-    else if (!is_transient(errno))
-      return errno_error("write", errno);
+    // An error here means that the peer is gone; the next write reports it.
+    const bool has_input = polls.back().revents != 0;
+    if (has_input && !read_once()) at_end_ = true;
+    if (n > (has_input ? 1 : 0)) return {};
   }
-  return {};
 }
 
 void Duplex::consume(size_t count) {

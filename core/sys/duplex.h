@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -20,6 +21,9 @@ class Duplex {
   // Writes all bytes by `deadline` or fails. kTimedOut, or kFailed when the peer is gone; what the
   // peer sent before it went can still be read.
   Result<void> send(std::string_view bytes, TimePoint deadline);
+
+  // Waits until one of `out_fds` takes bytes or is broken, and takes in what comes meanwhile. kTimedOut.
+  Result<void> wait_for_room(std::span<const int> out_fds, TimePoint deadline);
 
   // What was received and not yet consumed; valid until the next call of another method.
   std::string_view input() const { return {buffer_.data() + begin_, end_ - begin_}; }

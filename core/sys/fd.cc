@@ -68,4 +68,13 @@ Result<void> write_all(int fd, std::string_view bytes, TimePoint deadline) {
   return {};
 }
 
+Result<size_t> write_ready(int fd, std::string_view bytes) {
+  ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  // A blocking pipe that poll() called writable takes PIPE_BUF bytes without blocking; no more is promised.
+  if (n < 0 && errno == ENOTSOCK) n = ::write(fd, bytes.data(), std::min<size_t>(bytes.size(), PIPE_BUF));
+  if (n >= 0) return static_cast<size_t>(n);
+  if (errno == EINTR || errno == EAGAIN) return size_t{0};
+  return errno_error("write", errno);
+}
+
 }  // namespace flurry::sys

@@ -49,6 +49,10 @@ Result<size_t> read_some(int fd, std::span<char> buffer, TimePoint deadline);
 // non-blocking descriptor to keep the deadline; a write to a closed socket is an error, no SIGPIPE.
 Result<void> write_all(int fd, std::string_view bytes, TimePoint deadline);
 
+// Writes as many of the bytes as go without waiting, 0 when there is no room. To a blocking pipe only after
+// poll() has called it writable.
+Result<size_t> write_ready(int fd, std::string_view bytes);
+
 // "connect: Connection refused" from an errno value.
 Error errno_error(const std::string& what, int error_number);
 

@@ -5,6 +5,7 @@
 #include "core/transfer/block.h"
 #include "core/transfer/compression_choice.h"
 #include "core/transfer/frame_stream.h"
+#include "core/transfer/lane_writer.h"
 
 namespace flurry::transfer {
 
@@ -13,14 +14,14 @@ struct SentBytes {
   uint64_t wire = 0;     // as sent
 };
 
-// Frames that are gathered and sent a block at a time, compressed where that is faster. Errors are those of
-// FrameStream::send. One thread.
+// Frames that are gathered and sent a block at a time, compressed where that is faster, over lanes where
+// there are some. Errors are those of FrameStream::send. One thread.
 class BlockStream {
  public:
-  explicit BlockStream(FrameStream& frames) : frames_(frames) {}
+  BlockStream(FrameStream& frames, LaneWriter& lanes) : frames_(frames), lanes_(lanes) {}
 
   Result<void> add(FrameType type, std::string_view payload);
-  // Sends what is gathered.
+  // Hands on what is gathered.
   Result<void> flush();
 
   const SentBytes& sent() const { return sent_; }
@@ -29,6 +30,7 @@ class BlockStream {
   using Clock = std::chrono::steady_clock;
 
   FrameStream& frames_;
+  LaneWriter& lanes_;
   BlockPacker packer_;
   CompressionChoice choice_;
   std::string gathered_;

@@ -30,10 +30,40 @@ Result<void> FrameStream::send_frames(std::string_view bytes) {
 // A block holds whole frames and no further block, so that what it becomes is bounded.
 Result<std::optional<Frame>> FrameStream::take_from_block() {
   const auto frame = decode_frame(block_);
-  if (!frame || !*frame || (*frame)->type == FrameType::kBlock)
+  if (!frame || !*frame || (*frame)->type >= FrameType::kBlock)
     return Error{ErrorKind::kInvalidInput, "a block of the copy does not hold whole frames"};
   block_.remove_prefix(kFrameHeaderSize + (*frame)->payload.size());
   return frame;
+}
+
+// Its content outlives the input buffer, which sending moves.
+Result<void> FrameStream::open_block(const Frame& frame) {
+  if (frame.type == FrameType::kBlock) {
+    ASSIGN_OR_RETURN(block_, unpacker_.unpack(frame.payload));
+    return {};
+  }
+  if (frame.type != FrameType::kRawBlock || frame.payload.empty())
+    return Error{ErrorKind::kInvalidInput, "a lane of the copy holds something else than blocks"};
+  raw_.assign(frame.payload);
+  block_ = raw_;
+  return {};
+}
+
+Result<void> FrameStream::receive_on_lane(const Frame& frame) {
+  if (!lanes_ || frame.payload.size() != 1)
+    return Error{ErrorKind::kInvalidInput, "a block of the copy is on a lane that isn't there"};
+  const auto number = static_cast<uint8_t>(frame.payload[0]);
+  ASSIGN_OR_RETURN(sys::Duplex* const lane, lanes_(number, sys::now() + idle_timeout_));
+  for (;;) {
+    ASSIGN_OR_RETURN(const auto block, decode_frame(lane->input()));
+    if (block) {
+      RETURN_IF_ERROR(open_block(*block));
+      lane->consume(kFrameHeaderSize + block->payload.size());
+      return {};
+    }
+    ASSIGN_OR_RETURN(const bool is_open, lane->receive(sys::now() + idle_timeout_));
+    if (!is_open) return Error{ErrorKind::kFailed, "a lane of the copy ended too early"};
+  }
 }
 
 Result<std::optional<Frame>> FrameStream::take() {
@@ -42,8 +72,11 @@ Result<std::optional<Frame>> FrameStream::take() {
   taken_ = 0;
   ASSIGN_OR_RETURN(const auto frame, decode_frame(duplex_.input()));
   if (frame) taken_ = kFrameHeaderSize + frame->payload.size();
-  if (!frame || frame->type != FrameType::kBlock) return frame;
-  ASSIGN_OR_RETURN(block_, unpacker_.unpack(frame->payload));
+  if (!frame || frame->type < FrameType::kBlock) return frame;
+  if (frame->type == FrameType::kOnLane)
+    RETURN_IF_ERROR(receive_on_lane(*frame));
+  else
+    RETURN_IF_ERROR(open_block(*frame));
   return take_from_block();
 }
 

@@ -10,7 +10,9 @@
 namespace flurry::transfer {
 
 // Controller and agent are of one release, so versions must be equal.
-constexpr uint32_t kCopyProtocolVersion = 2;
+constexpr uint32_t kCopyProtocolVersion = 3;
+// More channels than the one that the conversation runs over.
+constexpr uint8_t kLanesMax = 8;
 constexpr size_t kClosurePathsMax = 200'000;
 // Paths in one kPaths frame: 4096 of the longest fit into a frame.
 constexpr size_t kPathsPerFrame = 3072;
@@ -34,6 +36,7 @@ struct Missing {
   std::vector<uint32_t> indices;  // ascending
   uint64_t free_bytes = 0;
   uint64_t needed_bytes = 0;  // with the margin that must stay free
+  std::string lane_address;   // what `flurry-agent import-lane` is told; empty: there can be no lanes
 };
 
 struct Done {
