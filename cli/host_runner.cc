@@ -174,7 +174,9 @@ Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
   const auto on_progress = [&](const copy::CopyProgress& p) {
     parts_.happenings.push(HostCopying{host, {p.bytes_total, p.bytes_sent, p.paths_total, p.paths_done}});
   };
-  const copy::CopyOptions options{.key = parts_.signing_key, .bases = wanted.bases};
+  const copy::CopyOptions options{.key = parts_.signing_key,
+                                  .bases = wanted.bases,
+                                  .shared = hosts_.size() > 1 ? &shared_blocks_ : nullptr};
   for (const auto& path : wanted.paths)
     RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_commands(),
                                        parts_.options.deployment, path, *store, options, on_progress));

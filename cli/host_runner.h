@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/agent_binary.h"
+#include "cli/copy/shared_blocks.h"
 #include "cli/copy/signing_key.h"
 #include "cli/host_session.h"
 #include "cli/reporter.h"
@@ -89,6 +90,7 @@ class HostRunner {
 
   RunnerParts parts_;
   std::deque<Host> hosts_;
+  copy::SharedBlocks shared_blocks_;
   std::vector<std::pair<size_t, ActionId>> to_evaluate_;
 
   struct Task {

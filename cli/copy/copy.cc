@@ -4,10 +4,8 @@
 
 #include "cli/copy/bases.h"
 #include "cli/copy/convert.h"
-#include "core/delta/delta_writer.h"
-#include "core/delta/hash_pairs.h"
+#include "cli/copy/path_sender.h"
 #include "core/nix/closure.h"
-#include "core/nix/nar.h"
 #include "core/sys/clock.h"
 #include "core/transfer/block_stream.h"
 
@@ -19,9 +17,6 @@ using transfer::FrameType;
 
 // How long to wait for the reason after the stream to the host broke.
 constexpr Millis kReasonTimeout{5000};
-// What is smaller is hardly more than the name of a base.
-constexpr uint64_t kDeltaMin = 512;
-
 // How many channels carry a big copy: 8 MiB on their way, 160 MB/s at a round trip of 50 ms.
 constexpr uint8_t kLanes = 4;
 
@@ -40,7 +35,8 @@ class Sender {
         on_progress_(on_progress),
         frames_(io, io, options.idle_timeout),
         lane_writer_(frames_),
-        blocks_(frames_, lane_writer_) {
+        blocks_(frames_, lane_writer_),
+        paths_(blocks_, index_of_, options.shared, [this](uint64_t worth) { return on_piece(worth); }) {
     for (uint32_t i = 0; i < closure_.size(); ++i) index_of_.emplace(closure_[i].path.str(), i);
   }
 
@@ -53,7 +49,7 @@ class Sender {
   }
 
   bool is_cut() const { return is_cut_; }
-  bool has_sent_deltas() const { return delta_paths_ > 0; }
+  bool has_sent_deltas() const { return paths_.delta_paths() > 0; }
 
  private:
   Result<CopyStats> run_steps(const DeploymentId& deployment, const StorePath& top) {
@@ -77,20 +73,13 @@ class Sender {
     ASSIGN_OR_RETURN(const auto done, decode_done(end.payload));
     if (done.paths != progress_.paths_total || done.bytes != progress_.bytes_total)
       return Error{ErrorKind::kInvalidInput, "the host counted another number of paths than were sent"};
-    return CopyStats{closure_.size(), done.paths, done.bytes, delta_paths_, blocks_.sent().wire};
+    return CopyStats{closure_.size(), done.paths, done.bytes, paths_.delta_paths(), blocks_.sent().wire};
   }
 
   Result<void> send(FrameType type, std::string_view payload) {
     if (payload.size() > transfer::kFramePayloadMax)
       return Error{ErrorKind::kUnsupported, "a path has too many references to be copied"};
     return check_sent(frames_.send(type, payload));
-  }
-
-  // As send(), with the next block.
-  Result<void> send_later(FrameType type, std::string_view payload) {
-    if (payload.size() > transfer::kFramePayloadMax)
-      return Error{ErrorKind::kUnsupported, "a path has too many references to be copied"};
-    return check_sent(blocks_.add(type, payload));
   }
 
   Result<void> check_sent(Result<void> sent) {
@@ -112,10 +101,9 @@ class Sender {
 
   Result<void> send_path(const nix::PathInfo& info) {
     ++paths_sent_;
-    const auto* base = bases_ != nullptr && info.nar_size >= kDeltaMin ? bases_->find(info) : nullptr;
-    Result<bool> sent = base != nullptr ? send_delta(info, *base) : false;
-    if (sent && !*sent) sent = send_nar(info);
+    const auto sent = paths_.send(info, bases_ == nullptr ? nullptr : bases_->find(info));
     if (sent) return {};
+    if (blocks_.is_broken()) return check_sent(sent);
     if (!heard_failure_ && !is_cut_) static_cast<void>(hand_over());  // whole paths before it are kept
     if (!heard_failure_ && !is_cut_)
       static_cast<void>(frames_.send(FrameType::kError, encode_stop(sent.error())));
@@ -123,48 +111,11 @@ class Sender {
     return sent.error();
   }
 
-  Result<bool> send_nar(const nix::PathInfo& info) {
-    RETURN_IF_ERROR(send_later(FrameType::kPathInfo, encode_path_info(info, index_of_)));
-    uint64_t sent = 0;
-    RETURN_IF_ERROR(nix::write_nar(info.path.str(), [&](std::string_view piece) -> Result<void> {
-      sent += piece.size();
-      // Else the host would wait for a rest that never comes, or be told more than it was promised.
-      if (sent > info.nar_size) return changed(info);
-      return send_piece(piece, piece.size());
-    }));
-    if (sent != info.nar_size) return changed(info);
-    return true;
-  }
-
-  // False, and nothing was sent, where there can be none.
-  Result<bool> send_delta(const nix::PathInfo& info, const nix::PathInfo& base) {
-    bool is_begun = false;
-    const auto written = delta::write_delta(
-        info.path.str(), base.path.str(), delta::hash_pairs(base, info), {},
-        [&](std::string_view piece) -> Result<void> {
-          if (!std::exchange(is_begun, true))
-            RETURN_IF_ERROR(send_later(FrameType::kPathInfo, encode_path_info(info, index_of_, &base)));
-          return send_piece(piece, 0);
-        });
-    if (!written && !is_begun && written.error().kind == ErrorKind::kUnsupported) return false;
-    if (!written) return written.error();
-    ++delta_paths_;
-    RETURN_IF_ERROR(send_piece("", info.nar_size));
-    return true;
-  }
-
-  // `worth`: bytes of the NAR that it brings.
-  Result<void> send_piece(std::string_view piece, uint64_t worth) {
-    RETURN_IF_ERROR(send_later(FrameType::kNarChunk, piece));
+  Result<void> on_piece(uint64_t worth) {
     progress_.bytes_sent += worth;
     RETURN_IF_ERROR(take_answers());
     tell();
     return {};
-  }
-
-  static Error changed(const nix::PathInfo& info) {
-    return {ErrorKind::kFailed, info.path.str() + " in the local store is not what its database says; " +
-                                    "`nix-store --verify-path` tells more"};
   }
 
   Result<void> hand_over() {
@@ -246,9 +197,9 @@ class Sender {
   transfer::LaneWriter lane_writer_;  // over lanes_ and frames_
   transfer::BlockStream blocks_;      // over lane_writer_ and frames_
   IndexOfPath index_of_;
+  PathSender paths_;
   CopyProgress progress_;
-  uint64_t paths_sent_ = 0;   // begun at least
-  uint64_t delta_paths_ = 0;  // of those
+  uint64_t paths_sent_ = 0;  // begun at least
   bool heard_failure_ = false;
   bool is_cut_ = false;  // the stream broke
 };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/copy/lanes.h"
+#include "cli/copy/shared_blocks.h"
 #include "cli/copy/signing_key.h"
 #include "cli/transport.h"
 #include "core/nix/daemon.h"
@@ -40,6 +41,7 @@ struct CopyOptions {
       nullptr;  // signs on the way what it hasn't signed yet; none: signatures as they are
   std::span<const StorePath>
       bases;  // whose closures the host has: what succeeds a path of theirs goes as a delta
+  SharedBlocks* shared = nullptr;  // where other hosts may get the same; none: this host is the only one
   Millis idle_timeout = kCopyIdleTimeout;
   uint64_t lanes_from = kLanesFrom;  // bytes of missing NARs from which on there are lanes
 };

@@ -14,6 +14,13 @@ struct SentBytes {
   uint64_t wire = 0;     // as sent
 };
 
+// A block that several streams may send.
+struct PackedBlock {
+  FrameType type = FrameType::kRawBlock;
+  std::string payload;
+  uint64_t content = 0;  // bytes
+};
+
 // Frames that are gathered and sent a block at a time, compressed where that is faster, over lanes where
 // there are some. Errors are those of FrameStream::send. One thread.
 class BlockStream {
@@ -24,10 +31,21 @@ class BlockStream {
   // Hands on what is gathered.
   Result<void> flush();
 
+  // Packs whole frames, at most kBlockContentMax, as this stream would now.
+  PackedBlock pack(std::string_view frames);
+  // Hands on a block; nothing may be gathered.
+  Result<void> send(const PackedBlock& block);
+
+  // Nothing more goes through: what failed was the stream.
+  bool is_broken() const { return is_broken_; }
+
   const SentBytes& sent() const { return sent_; }
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  Result<void> check(Result<void> sent);
+  void account(uint64_t content, uint64_t wire);
 
   FrameStream& frames_;
   LaneWriter& lanes_;
@@ -35,7 +53,10 @@ class BlockStream {
   CompressionChoice choice_;
   std::string gathered_;
   SentBytes sent_;
-  Clock::time_point last_end_ = Clock::now();  // of the block before
+  Clock::time_point last_end_ = Clock::now();    // of the block before
+  Clock::time_point read_until_, packed_until_;  // of this one
+  bool is_broken_ = false;
+  bool is_own_ = false;  // it was packed here
 };
 
 }  // namespace flurry::transfer

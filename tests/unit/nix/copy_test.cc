@@ -91,6 +91,7 @@ class Releases : public Stores {
     const std::vector<StorePath> bases{*before_};
     auto options = kOptions;
     options.bases = bases;
+    options.shared = shared_;
     auto stats = copy::copy_closure(host, kVerbs, deployment(), *after_, *local_, options,
                                     [this](const copy::CopyProgress& p) { last_ = p; });
     bytes_ = host.bytes_to_host();
@@ -101,6 +102,7 @@ class Releases : public Stores {
 
   std::optional<StorePath> before_, after_;
   copy::CopyProgress last_;
+  copy::SharedBlocks* shared_ = nullptr;
   size_t in_full_ = 0;  // bytes
   size_t bytes_ = 0;
 };
@@ -111,6 +113,22 @@ TEST_F(Releases, ASuccessorTakesAFewBytesAndIsWhatItShouldBe) {
   EXPECT_EQ(stats->copied_paths, 4u);
   EXPECT_EQ(stats->delta_paths, 3u) << "all but the smallest";
   EXPECT_EQ(last_.bytes_sent, stats->copied_bytes);
+  EXPECT_LT(bytes_, in_full_ / 100);
+}
+
+TEST_F(Releases, DeltasThatSeveralHostsGetAreMadeOnceAndTakeAsFewBytes) {
+  copy::SharedBlocks shared;
+  shared_ = &shared;
+  ASSERT_TRUE(update());
+  const auto made = shared.made();
+  EXPECT_EQ(made, 3u);
+  ASSERT_TRUE(on_host("rm -f /nix/var/nix/gcroots/flurry/* && nix-store --delete $(nix-store -qR " +
+                      after_->str() + ") --ignore-liveness"));
+  ASSERT_TRUE(on_host("nix-store --check-validity " + before_->str()));
+  const auto again = update();
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->delta_paths, 3u);
+  EXPECT_EQ(shared.made(), made);
   EXPECT_LT(bytes_, in_full_ / 100);
 }
 
@@ -201,6 +219,30 @@ TEST_F(BigCopy, EndsWithAnErrorWhereAChannelDiesAndRegistersNothing) {
   EXPECT_FALSE(on_host("nix-store --check-validity " + top_->str()));
   Host again(this->host(), {});
   EXPECT_TRUE(copy_to(again));
+}
+
+TEST_F(BigCopy, OfManyHostsIsPackedOnceAndIsEachHostsOwn) {
+  copy::SharedBlocks shared;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 3; ++i)
+    threads.emplace_back([this, &shared, root = dir() + "/many" + std::to_string(i)] {
+      std::filesystem::create_directories(root);
+      auto store = nix::Daemon::connect(in_seconds(10));
+      ASSERT_TRUE(store) << store.error().message;
+      Host host(root, {});
+      auto options = kOptions;
+      options.shared = &shared;
+      const auto stats = copy::copy_closure(host, kVerbs, deployment(), *top_, *store, options, {});
+      ASSERT_TRUE(stats) << stats.error().message;
+      EXPECT_EQ(stats->copied_paths, 1u);
+      const auto verified = sys::run_checked(
+          {.argv = {"unshare", "-m", "sh", "-c",
+                    "mount --bind " + root + " /nix && nix-store --verify-path " + top_->str()}},
+          in_seconds(60));
+      EXPECT_TRUE(verified) << verified.error().message;
+    });
+  threads.clear();
+  EXPECT_EQ(shared.made(), 58u) << "60 MB in blocks of 1 MiB";
 }
 
 }  // namespace
