@@ -171,15 +171,34 @@ Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
   HostSession& session = *hosts_[host].session;
   auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
   if (!store) return store.error().with_context("the local Nix store");
+  const TimePoint started = sys::now();
+  CopyAccount account;
+  CopyState before;  // what the closures before this one came to
   const auto on_progress = [&](const copy::CopyProgress& p) {
-    parts_.happenings.push(HostCopying{host, {p.bytes_total, p.bytes_sent, p.paths_total, p.paths_done}});
+    parts_.happenings.push(HostCopying{host,
+                                       {before.bytes_total + p.bytes_total, before.bytes_sent + p.bytes_sent,
+                                        before.paths_total + p.paths_total, before.paths_done + p.paths_done,
+                                        before.wire_bytes + p.wire_bytes}});
   };
   const copy::CopyOptions options{.key = parts_.signing_key,
                                   .bases = wanted.bases,
                                   .shared = hosts_.size() > 1 ? &shared_blocks_ : nullptr};
-  for (const auto& path : wanted.paths)
-    RETURN_IF_ERROR(copy::copy_closure(session.connection(), session.agent_commands(),
-                                       parts_.options.deployment, path, *store, options, on_progress));
+  for (const auto& path : wanted.paths) {
+    ASSIGN_OR_RETURN(const auto stats,
+                     copy::copy_closure(session.connection(), session.agent_commands(),
+                                        parts_.options.deployment, path, *store, options, on_progress));
+    account.closure_paths += stats.closure_paths;
+    account.closure_bytes += stats.closure_bytes;
+    account.copied_paths += stats.copied_paths;
+    account.copied_bytes += stats.copied_bytes;
+    account.delta_paths += stats.delta_paths;
+    account.delta_bytes += stats.delta_bytes;
+    account.wire_bytes += stats.wire_bytes;
+    before = {account.copied_bytes, account.copied_bytes, account.copied_paths, account.copied_paths,
+              account.wire_bytes};
+  }
+  account.elapsed = sys::now() - started;
+  parts_.happenings.push(HostCopied{host, account});
   return ActionValue{};
 }
 

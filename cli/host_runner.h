@@ -35,7 +35,11 @@ struct HostCopying {
 };
 
 // What the deployer's loop waits for.
-using Happening = std::variant<ActionEnded, Interrupted, HostLine, HostCopying>;
+struct HostCopied {
+  size_t host;
+  CopyAccount account;
+};
+using Happening = std::variant<ActionEnded, Interrupted, HostLine, HostCopying, HostCopied>;
 using Happenings = sys::BoundedQueue<Happening>;
 
 // What the runner works with; all of it outlives the runner.

@@ -29,6 +29,19 @@ struct CopyState {
   uint64_t bytes_sent = 0;
   uint64_t paths_total = 0;
   uint64_t paths_done = 0;
+  uint64_t wire_bytes = 0;  // sent, before SSH encrypted it
+};
+
+// What bringing a host what it needed took. Bytes are those of NARs, but for wire_bytes.
+struct CopyAccount {
+  uint64_t closure_paths = 0;
+  uint64_t closure_bytes = 0;
+  uint64_t copied_paths = 0;  // the others were there
+  uint64_t copied_bytes = 0;
+  uint64_t delta_paths = 0;  // of the copied ones, those that went as deltas
+  uint64_t delta_bytes = 0;
+  uint64_t wire_bytes = 0;
+  Millis elapsed{0};
 };
 
 struct HostListing {
@@ -95,6 +108,8 @@ class Reporter {
   // A line that a program printed for the host, or a note of ours.
   virtual void log(const std::string& host, Stage stage, std::string_view line) = 0;
   virtual void copying(const std::string& host, const CopyState& state) = 0;
+  // All that the host needs is there.
+  virtual void copied(const std::string& host, const CopyAccount& account) = 0;
   virtual void ended(const std::string& host, const HostResult& result, Millis elapsed) = 0;
   virtual void finished(const std::vector<HostResult>& results, int exit_code, Millis elapsed) = 0;
 

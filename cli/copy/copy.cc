@@ -17,6 +17,8 @@ using transfer::FrameType;
 
 // How long to wait for the reason after the stream to the host broke.
 constexpr Millis kReasonTimeout{5000};
+// How often progress is told.
+constexpr Millis kTellInterval{100};
 // How many channels carry a big copy: 8 MiB on their way, 160 MB/s at a round trip of 50 ms.
 constexpr uint8_t kLanes = 4;
 
@@ -49,6 +51,7 @@ class Sender {
   }
 
   bool is_cut() const { return is_cut_; }
+  uint64_t wire_bytes() const { return blocks_.sent().wire; }
   bool has_sent_deltas() const { return paths_.delta_paths() > 0; }
 
  private:
@@ -73,7 +76,15 @@ class Sender {
     ASSIGN_OR_RETURN(const auto done, decode_done(end.payload));
     if (done.paths != progress_.paths_total || done.bytes != progress_.bytes_total)
       return Error{ErrorKind::kInvalidInput, "the host counted another number of paths than were sent"};
-    return CopyStats{closure_.size(), done.paths, done.bytes, paths_.delta_paths(), blocks_.sent().wire};
+    tell(true);
+    CopyStats stats{.closure_paths = closure_.size(),
+                    .copied_paths = done.paths,
+                    .copied_bytes = done.bytes,
+                    .delta_paths = paths_.delta_paths(),
+                    .delta_bytes = paths_.delta_bytes(),
+                    .wire_bytes = blocks_.sent().wire};
+    for (const auto& info : closure_) stats.closure_bytes += info.nar_size;
+    return stats;
   }
 
   Result<void> send(FrameType type, std::string_view payload) {
@@ -182,8 +193,12 @@ class Sender {
     return std::nullopt;
   }
 
-  void tell() const {
-    if (on_progress_) on_progress_(progress_);
+  void tell(bool is_end = false) {
+    const TimePoint now = sys::now();
+    if (!on_progress_ || (!is_end && now < told_at_ + kTellInterval)) return;
+    told_at_ = now;
+    progress_.wire_bytes = blocks_.sent().wire;
+    on_progress_(progress_);
   }
 
   Connection& connection_;
@@ -200,6 +215,7 @@ class Sender {
   PathSender paths_;
   CopyProgress progress_;
   uint64_t paths_sent_ = 0;  // begun at least
+  TimePoint told_at_{};
   bool heard_failure_ = false;
   bool is_cut_ = false;  // the stream broke
 };
@@ -220,19 +236,25 @@ Error explain_cut(RemoteProcess& process, const Error& cut) {
   return {ErrorKind::kFailed, cut.message + ": the import on the host ended with " + reason};
 }
 
-// One conversation. `can_retry` is told whether it may fare better without bases.
+// What a conversation that failed came to.
+struct Failed {
+  bool can_retry = false;  // it may fare better without bases
+  uint64_t wire_bytes = 0;
+};
+
 Result<CopyStats> converse(Connection& connection, const AgentCommand& command,
                            const DeploymentId& deployment, const StorePath& top,
                            const std::vector<nix::PathInfo>& closure, const Bases* bases,
-                           const ProgressSink& on_progress, const CopyOptions& options, bool& can_retry) {
+                           const ProgressSink& on_progress, const CopyOptions& options, Failed& failed) {
   ASSIGN_OR_RETURN(auto process, connection.exec(command("import"), sys::now() + options.idle_timeout));
   Sender sender(connection, command, process->io().get(), closure, bases, on_progress, options);
   const auto stats = sender.run(deployment, top);
   ::shutdown(process->io().get(), SHUT_WR);
   if (stats) return stats;
   const ErrorKind kind = stats.error().kind;
-  can_retry = sender.has_sent_deltas() && !sender.is_cut() && kind != ErrorKind::kNoSpace &&
-              kind != ErrorKind::kTimedOut;
+  failed.can_retry = sender.has_sent_deltas() && !sender.is_cut() && kind != ErrorKind::kNoSpace &&
+                     kind != ErrorKind::kTimedOut;
+  failed.wire_bytes = sender.wire_bytes();
   return sender.is_cut() ? explain_cut(*process, stats.error()) : stats.error();
 }
 
@@ -246,13 +268,17 @@ Result<CopyStats> copy_closure(Connection& connection, const AgentCommand& comma
   if (options.key != nullptr)
     for (auto& info : closure) options.key->add_to(info);
   ASSIGN_OR_RETURN(const auto bases, Bases::load(local, options.bases, deadline));
-  bool can_retry = false;
+  Failed failed;
   const auto with_bases = [&](const Bases* wanted) {
-    return converse(connection, command, deployment, top, closure, wanted, on_progress, options, can_retry);
+    return converse(connection, command, deployment, top, closure, wanted, on_progress, options, failed);
   };
   auto stats = with_bases(&bases);
   // What arrived stays. Were it not for the deltas, the same error comes again.
-  if (!stats && std::exchange(can_retry, false)) stats = with_bases(nullptr);
+  if (!stats && std::exchange(failed.can_retry, false)) {
+    const uint64_t in_vain = failed.wire_bytes;
+    stats = with_bases(nullptr);
+    if (stats) stats->wire_bytes += in_vain;
+  }
   if (stats) return stats;
   return stats.error().with_context("copy");
 }

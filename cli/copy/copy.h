@@ -15,10 +15,12 @@ namespace flurry::copy {
 
 struct CopyStats {
   uint64_t closure_paths = 0;
+  uint64_t closure_bytes = 0;  // of NARs, like all that isn't said to be on the wire
   uint64_t copied_paths = 0;
-  uint64_t copied_bytes = 0;  // of NARs
-  uint64_t delta_paths = 0;   // of the copied ones, those that went as deltas
-  uint64_t wire_bytes = 0;    // that were sent to the host, but for SSH's own
+  uint64_t copied_bytes = 0;
+  uint64_t delta_paths = 0;  // of the copied ones, those that went as deltas
+  uint64_t delta_bytes = 0;
+  uint64_t wire_bytes = 0;  // that were sent to the host, before SSH encrypted them
 };
 
 struct CopyProgress {
@@ -26,6 +28,7 @@ struct CopyProgress {
   uint64_t bytes_sent = 0;
   uint64_t paths_total = 0;
   uint64_t paths_done = 0;  // registered on the host
+  uint64_t wire_bytes = 0;  // as in CopyStats
 };
 using ProgressSink = std::function<void(const CopyProgress&)>;
 
@@ -50,9 +53,9 @@ struct CopyOptions {
 // in one round trip what is missing, sends that, references first, over several channels where it is much,
 // and returns when the host has registered and synced all and holds it with a GC root. Reads NARs straight
 // from /nix/store. Where a base turns out to be another on the host, all goes in full. `on_progress` may be
-// empty; called from within. A copy that failed can be run again and sends only the rest. Errors:
-// kUnreachable (the connection died), kTimedOut (no progress for `idle_timeout`), kNoSpace, and what the host
-// or the local daemon said. One thread at a time.
+// empty; it is called from within, now and then and at the end. A copy that failed can be run again and sends
+// only the rest. Errors: kUnreachable (the connection died), kTimedOut (no progress for `idle_timeout`),
+// kNoSpace, and what the host or the local daemon said. One thread at a time.
 Result<CopyStats> copy_closure(Connection& connection, const AgentCommand& command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
                                const CopyOptions& options, const ProgressSink& on_progress);

@@ -32,6 +32,7 @@ Result<void> PathSender::send(const nix::PathInfo& info, const nix::PathInfo* ba
                      shared_ != nullptr ? send_shared_delta(info, *base) : send_delta(info, *base));
     if (is_sent) {
       ++delta_paths_;
+      delta_bytes_ += info.nar_size;
       return {};
     }
   }

@@ -25,6 +25,7 @@ class PathSender {
   Result<void> send(const nix::PathInfo& info, const nix::PathInfo* base);
 
   uint64_t delta_paths() const { return delta_paths_; }
+  uint64_t delta_bytes() const { return delta_bytes_; }  // of their NARs
 
  private:
   Result<void> add(transfer::FrameType type, std::string_view payload);
@@ -41,6 +42,7 @@ class PathSender {
   SharedBlocks* const shared_;
   const OnPiece on_piece_;
   uint64_t delta_paths_ = 0;
+  uint64_t delta_bytes_ = 0;
 };
 
 }  // namespace flurry::copy

@@ -86,6 +86,22 @@ void JsonReporter::copying(const std::string& host, const CopyState& state) {
   out.set_bytes_sent(state.bytes_sent);
   out.set_paths_total(state.paths_total);
   out.set_paths_done(state.paths_done);
+  out.set_wire_bytes(state.wire_bytes);
+  write(std::move(event));
+}
+
+void JsonReporter::copied(const std::string& host, const CopyAccount& account) {
+  v1::Event event;
+  auto& out = *event.mutable_host_copied();
+  out.set_host(clean_line(host));
+  out.set_closure_paths(account.closure_paths);
+  out.set_closure_bytes(account.closure_bytes);
+  out.set_copied_paths(account.copied_paths);
+  out.set_copied_bytes(account.copied_bytes);
+  out.set_delta_paths(account.delta_paths);
+  out.set_delta_bytes(account.delta_bytes);
+  out.set_wire_bytes(account.wire_bytes);
+  out.set_elapsed_ms(static_cast<uint64_t>(std::max<long long>(account.elapsed.count(), 0)));
   write(std::move(event));
 }
 

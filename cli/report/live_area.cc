@@ -11,8 +11,9 @@ constexpr size_t kNameWidthMax = 30;
 constexpr size_t kStateWidth = 18;
 constexpr size_t kStageWidth = 10;
 constexpr size_t kTimeWidth = 7;
-// A rate over less is noise.
+// A rate over less is noise, and over more is not what there is now.
 constexpr Millis kRateMin{500};
+constexpr Millis kRateSpan{5000};
 
 }  // namespace
 
@@ -40,10 +41,10 @@ void LiveArea::set_copy(const std::string& host, const CopyState& state, TimePoi
   const auto found = hosts_.find(host);
   if (found == hosts_.end()) return;
   Line& line = found->second;
-  if (!line.copy) {
-    line.copy_since = now;
-    line.copied_before = state.bytes_sent;
-  }
+  if (!line.copy) line.sent.clear();
+  if (line.sent.empty() || now - line.sent.back().first >= kRateMin)
+    line.sent.emplace_back(now, state.wire_bytes);
+  while (line.sent.size() > 1 && now - line.sent[1].first >= kRateSpan) line.sent.pop_front();
   line.copy = state;
 }
 
@@ -74,12 +75,14 @@ std::string LiveArea::draw(const std::string& host, const Line& line, TimePoint 
                      pad(format_duration(now - started_), kTimeWidth);
   if (line.copy) {
     text += "  " + describe_copy(*line.copy);
-    const Millis took = now - line.copy_since;
-    if (took >= kRateMin && line.copy->bytes_sent > line.copied_before)
+    const auto& [since, before] = line.sent.front();
+    const Millis took = now - since;
+    if (took >= kRateMin && line.copy->wire_bytes > before)
       text += ", " +
-              format_bytes((line.copy->bytes_sent - line.copied_before) * 1000 /
-                           static_cast<uint64_t>(took.count())) +
+              format_bytes((line.copy->wire_bytes - before) * 1000 / static_cast<uint64_t>(took.count())) +
               "/s";
+    const std::string saved = describe_saved(line.copy->bytes_sent, line.copy->wire_bytes);
+    if (line.copy->wire_bytes > 0 && !saved.empty()) text += ", " + saved;
   }
   return fit_columns(text, columns);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -33,8 +34,7 @@ class LiveArea {
     Stage stage = Stage::kPreflight;
     TimePoint since;
     std::optional<CopyState> copy;
-    TimePoint copy_since;
-    uint64_t copied_before = 0;  // sent when we began to watch
+    std::deque<std::pair<TimePoint, uint64_t>> sent;  // on the wire, over the last seconds
     std::optional<HostResult> result;
     Millis elapsed{0};
   };

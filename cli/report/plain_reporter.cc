@@ -36,7 +36,12 @@ void PlainReporter::copying(const std::string& host, const CopyState& state) {
   const auto [said, is_first] = copy_said_.emplace(host, now);
   if (is_first || now - said->second < kCopyInterval) return;
   said->second = now;
-  say(host, "copy: " + describe_copy(state));
+  say(host, "copy: " + describe_copy(state) + ", " + format_bytes(state.wire_bytes) + " on the wire");
+}
+
+void PlainReporter::copied(const std::string& host, const CopyAccount& account) {
+  memory_.copied(account);
+  if (account.copied_paths > 0) say(host, "copied " + describe_copied(account));
 }
 
 void PlainReporter::ended(const std::string& host, const HostResult& result, Millis elapsed) {

@@ -113,9 +113,38 @@ std::string describe_copy(const CopyState& state) {
   return out;
 }
 
+std::string describe_saved(uint64_t content, uint64_t wire) {
+  if (content <= wire) return {};
+  const double left = static_cast<double>(wire) / static_cast<double>(content);
+  return std::to_string(static_cast<int>((1 - left) * 100)) + " % saved";
+}
+
+std::string describe_copied(const CopyAccount& account) {
+  std::string out =
+      std::to_string(account.copied_paths) + (account.copied_paths == 1 ? " path, " : " paths, ") +
+      format_bytes(account.copied_bytes) + ", as " + format_bytes(account.wire_bytes) + " on the wire";
+  const std::string saved = describe_saved(account.copied_bytes, account.wire_bytes);
+  if (!saved.empty()) out += " (" + saved + ")";
+  if (account.delta_paths > 0) out += ", " + std::to_string(account.delta_paths) + " of them as deltas";
+  const uint64_t there = account.closure_paths - std::min(account.closure_paths, account.copied_paths);
+  if (there > 0) out += "; " + std::to_string(there) + (there == 1 ? " was there" : " were there");
+  return out;
+}
+
+void RunMemory::copied(const CopyAccount& account) {
+  copied_.closure_paths += account.closure_paths;
+  copied_.closure_bytes += account.closure_bytes;
+  copied_.copied_paths += account.copied_paths;
+  copied_.copied_bytes += account.copied_bytes;
+  copied_.delta_paths += account.delta_paths;
+  copied_.delta_bytes += account.delta_bytes;
+  copied_.wire_bytes += account.wire_bytes;
+}
+
 void RunMemory::start(const DeploymentInfo& info) {
   hosts_ = info.hosts;
   elapsed_.clear();
+  copied_ = {};
   last_lines_.clear();
 }
 
@@ -161,8 +190,10 @@ std::string RunMemory::summary(const std::vector<HostResult>& results, int exit_
     const std::string time = took == elapsed_.end() ? "" : format_duration(took->second);
     out += line + (reason.empty() ? time : pad(time, 6) + "  " + reason) + "\n";
   }
+  out += "\n";
+  if (copied_.copied_paths > 0) out += "copied " + describe_copied(copied_) + "\n";
   const std::string last = count_outcomes(results, exit_code) + " (" + format_duration(elapsed) + ")";
-  return out + "\n" +
+  return out +
          (exit_code == 0   ? palette.green(last)
           : exit_code == 6 ? palette.yellow(last)
                            : palette.red(last)) +

@@ -33,6 +33,7 @@ class RunMemory {
  public:
   void start(const DeploymentInfo& info);
   void log(const std::string& host, std::string_view line);
+  void copied(const CopyAccount& account);
   void end(const std::string& host, const HostResult& result, Millis elapsed);
 
   // What explains a failure, a line each: the reason and the last output. Empty where nothing failed.
@@ -44,6 +45,7 @@ class RunMemory {
  private:
   std::vector<std::string> hosts_;
   std::map<std::string, Millis> elapsed_;
+  CopyAccount copied_;  // of all hosts
   std::map<std::string, std::deque<std::string>> last_lines_;
 };
 
@@ -65,5 +67,11 @@ bool is_shown(Stage stage, int verbosity);
 
 // "120.0 MiB of 1.2 GiB (9 %)".
 std::string describe_copy(const CopyState& state);
+
+// "85 % saved", by compression and deltas; empty where nothing was.
+std::string describe_saved(uint64_t content, uint64_t wire);
+
+// "12 paths, 45.0 MiB, as 4.1 MiB on the wire (90 % saved), 8 of them as deltas; 511 were there".
+std::string describe_copied(const CopyAccount& account);
 
 }  // namespace flurry

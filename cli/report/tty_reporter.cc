@@ -92,6 +92,8 @@ void TtyReporter::copying(const std::string& host, const CopyState& state) {
   area_.set_copy(host, state, clock_.now());
 }
 
+void TtyReporter::copied(const std::string&, const CopyAccount& account) { memory_.copied(account); }
+
 void TtyReporter::ended(const std::string& host, const HostResult& result, Millis elapsed) {
   area_.end(host, result, elapsed);
   const auto details = memory_.failure_lines(host, result);

@@ -57,9 +57,18 @@ void play(Fixture& f, Reporter& reporter) {
   reporter.stage("web-01", Stage::kCopy);
   reporter.copying("web-01", {4 << 20, 0, 2, 0});
   f.advance(reporter, 1000);
-  reporter.copying("web-01", {4 << 20, 1 << 20, 2, 1});
+  reporter.copying("web-01", {4 << 20, 1 << 20, 2, 1, 200 << 10});
   reporter.ended("mail", built, Millis(1500));
   f.advance(reporter, 1000);
+  reporter.copied("db", {.closure_paths = 521, .closure_bytes = 900 << 20});
+  reporter.copied("web-01", {.closure_paths = 523,
+                             .closure_bytes = 1 << 30,
+                             .copied_paths = 2,
+                             .copied_bytes = 4 << 20,
+                             .delta_paths = 1,
+                             .delta_bytes = 3 << 20,
+                             .wire_bytes = 600 << 10,
+                             .elapsed = Millis(1500)});
   reporter.stage("web-01", Stage::kActivate);
   reporter.stage("web-02", Stage::kCheck);
   f.advance(reporter, 10'000);
@@ -94,6 +103,7 @@ constexpr std::string_view kSummary =
     "web-01  succeeded                  12s\n"
     "web-02  rolled-back in check       12s     check site: status 500\n"
     "\n"
+    "copied 2 paths, 4.0 MiB, as 600.0 KiB on the wire (85 % saved), 1 of them as deltas; 1042 were there\n"
     "1 of 4 hosts rolled back; 1 failed with nothing switched; 1 succeeded; 1 unchanged (12s)\n";
 
 TEST(PlainReporter, Run) {
@@ -112,6 +122,9 @@ TEST(PlainReporter, Run) {
             "mail | failed-unchanged in build after 1.5s\n"
             "mail |     the build failed\n"
             "mail |     > error: bad line\xEF\xBF\xBD x\n"
+            "web-01 | copied 2 paths, 4.0 MiB, as 600.0 KiB on the wire (85 % saved), 1 of them as deltas; "
+            "521 were "
+            "there\n"
             "web-01 | activate\n"
             "web-02 | check\n"
             "web-01 | succeeded after 12s\n"
@@ -146,7 +159,7 @@ TEST(TtyReporter, Run) {
                      "web-01  copy        1.0s   of 1.5s     0 B of 4.0 MiB (0 %)\x1b[K\n"),
             std::string::npos)
       << err;
-  EXPECT_NE(err.find("1.0 MiB of 4.0 MiB (25 %), 1.0 MiB/s\x1b[K\n"), std::string::npos) << err;
+  EXPECT_NE(err.find("1.0 MiB of 4.0 MiB (25 %), 200.0 KiB/s,"), std::string::npos) << err;
 }
 
 TEST(TtyReporter, ManyHostsStayWithinTheScreen) {
@@ -208,7 +221,7 @@ TEST(JsonReporter, EveryLineIsAnEvent) {
     EXPECT_EQ(event.deployment(), "01J");
     events.push_back(event);
   }
-  ASSERT_EQ(events.size(), 20U);
+  ASSERT_EQ(events.size(), 22U);
   EXPECT_EQ(events[0].deployment_started().hosts_size(), 4);
   EXPECT_NE(events[1].host_log().line().find("magic rollback is OFF"), std::string::npos);
   const auto& ended = events[events.size() - 2].deployment_ended();
@@ -223,6 +236,29 @@ TEST(JsonReporter, CopyProgressTwiceASecond) {
   JsonReporter reporter(f.out, f.clock);
   for (int i = 0; i < 100; ++i, f.now += Millis(10)) reporter.copying("web", {1000, 5, 3, 1});
   EXPECT_EQ(std::ranges::count(f.out.text(), '\n'), 2);
+}
+
+TEST(JsonReporter, TellsWhatACopyCameTo) {
+  Fixture f;
+  JsonReporter reporter(f.out, f.clock);
+  reporter.copying("web", {1000, 1000, 2, 2, 300});
+  reporter.copied("web", {5, 9000, 2, 1000, 1, 700, 300, Millis(1500)});
+  v1::Event progress, end;
+  const std::string& text = f.out.text();
+  const size_t line = text.find('\n') + 1;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(text.substr(0, line), &progress).ok());
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(text.substr(line), &end).ok());
+  EXPECT_EQ(progress.copy_progress().wire_bytes(), 300u);
+  const auto& account = end.host_copied();
+  EXPECT_EQ(account.host(), "web");
+  EXPECT_EQ(account.closure_paths(), 5u);
+  EXPECT_EQ(account.closure_bytes(), 9000u);
+  EXPECT_EQ(account.copied_paths(), 2u);
+  EXPECT_EQ(account.copied_bytes(), 1000u);
+  EXPECT_EQ(account.delta_paths(), 1u);
+  EXPECT_EQ(account.delta_bytes(), 700u);
+  EXPECT_EQ(account.wire_bytes(), 300u);
+  EXPECT_EQ(account.elapsed_ms(), 1500u);
 }
 
 TEST(Status, SaysDriftAndWhatIsWrong) {
