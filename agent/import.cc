@@ -38,6 +38,7 @@ class Import {
  private:
   Result<ImportStats> run_steps() {
     ASSIGN_OR_RETURN(const transfer::Hello hello, receive_closure());
+    ASSIGN_OR_RETURN(policy_, load_policy(options_.policy_file, options_.nix_settings));
     ASSIGN_OR_RETURN(nix::Daemon daemon, options_.connect(deadline()));
     ASSIGN_OR_RETURN(transfer::Missing missing, find_missing(daemon));
     missing.lane_address = open_lanes();
@@ -119,7 +120,7 @@ class Import {
     chunk_ = {};
     const auto told = tell_stored();
     if (stored) return told;
-    if (stored_ == missing_.size()) return stored.error();
+    if (stored_ == missing_.size() || failed_index_ >= 0) return stored.error();
     failed_index_ = missing_[stored_];
     return stored.error().with_context(closure_[missing_[stored_]].path.str());
   }
@@ -132,6 +133,10 @@ class Import {
     ASSIGN_OR_RETURN(IncomingPath incoming, decode_path_info(frame.payload, closure_));
     if (incoming.index != missing_[received_]) return unexpected();
     ++received_;
+    if (const auto admitted = admit(policy_, incoming.info); !admitted) {
+      failed_index_ = incoming.index;
+      return admitted.error();
+    }
     parser_.emplace(incoming.info.nar_size);
     if (incoming.base) RETURN_IF_ERROR(begin_delta(*incoming.base, incoming.info));
     return std::optional(std::move(incoming.info));
@@ -218,6 +223,7 @@ class Import {
   const ImportOptions& options_;
   transfer::FrameStream frames_;
   std::optional<ImportLanes> lanes_;
+  ImportPolicy policy_;
   std::vector<transfer::PathEntry> closure_;
   std::vector<uint32_t> missing_;
   size_t received_ = 0;                      // of missing_: begun at least

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "agent/import_policy.h"
 #include "core/nix/daemon.h"
 #include "core/result.h"
 #include "core/time.h"
@@ -15,6 +16,8 @@ struct ImportOptions {
   std::string state_dir = "/nix/var/nix";    // gcroots/flurry is below it
   uint64_t space_margin_bytes = 128u << 20;  // must stay free: the profile, the switch, logs
   Millis idle_timeout{300'000};              // longest wait without progress
+  std::string policy_file = kPolicyFile;
+  NixSettings nix_settings = agent::nix_settings;
   std::function<Result<nix::Daemon>(TimePoint)> connect = nix::Daemon::connect;
 };
 

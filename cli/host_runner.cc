@@ -162,7 +162,7 @@ Result<ActionValue> HostRunner::build_there(size_t host, const HostDerivations& 
   });
   for (const auto& profile : system.profiles)
     RETURN_IF_ERROR(build_on_target(*hosts_[host].session, parts_.options.deployment, profile, *store,
-                                    settings, on_line, sys::now() + kBuildTimeout, stop));
+                                    settings, parts_.signing_key, on_line, sys::now() + kBuildTimeout, stop));
   return ActionValue{};
 }
 

@@ -48,10 +48,11 @@ Result<void> read_lines(int fd, eval::BuildLog& log, TimePoint deadline, const s
 Result<void> build_on_target(HostSession& session, const DeploymentId& deployment,
                              const ProfileDerivation& derivation, nix::Daemon& store,
                              const std::vector<std::pair<std::string, std::string>>& settings,
+                             const copy::SigningKey* key,
                              const std::function<void(std::string_view)>& on_line, TimePoint deadline,
                              const std::stop_token& stop) {
   const auto sent = copy::copy_closure(session.connection(), session.agent_commands(), deployment,
-                                       derivation.drv, store, {}, {});
+                                       derivation.drv, store, {.key = key}, {});
   if (!sent) return sent.error().with_context("build on the host: the derivation");
   ASSIGN_OR_RETURN(auto process,
                    session.connection().exec(command_of(session, deployment, derivation, settings),

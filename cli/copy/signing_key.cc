@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "core/check.h"
+#include "core/nix/signature.h"
 #include "core/sys/clock.h"
 #include "core/sys/fd.h"
 
@@ -24,38 +25,6 @@ struct FreeKey {
 struct FreeContext {
   void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
 };
-
-int hex_value(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
-
-// Nix's base 32 of a SHA-256 in hex digits (Nix: src/libutil/hash.cc): from the last bits to the first.
-std::string nix_base32(const std::string& hex) {
-  constexpr std::string_view kDigits = "0123456789abcdfghijklmnpqrsvwxyz";
-  const auto byte = [&hex](size_t i) {
-    return i < hex.size() / 2 ? static_cast<unsigned>(hex_value(hex[2 * i]) * 16 + hex_value(hex[2 * i + 1]))
-                              : 0u;
-  };
-  const size_t length = (hex.size() * 4 + 4) / 5;
-  std::string out;
-  for (size_t n = length; n-- > 0;) {
-    const size_t bit = n * 5;
-    const unsigned both = byte(bit / 8) | byte(bit / 8 + 1) << 8;
-    out += kDigits[both >> bit % 8 & 31];
-  }
-  return out;
-}
-
-std::string fingerprint(const nix::PathInfo& info) {
-  std::vector<std::string> references;
-  for (const auto& path : info.references) references.push_back(path.str());
-  std::sort(references.begin(), references.end());
-  std::string out = "1;" + info.path.str() + ";sha256:" + nix_base32(info.nar_hash) + ";" +
-                    std::to_string(info.nar_size) + ";";
-  for (const auto& reference : references) {
-    if (out.back() != ';') out += ',';
-    out += reference;
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -97,7 +66,7 @@ Result<SigningKey> SigningKey::load(const std::string& file) {
 }
 
 std::string SigningKey::sign(const nix::PathInfo& info) const {
-  const std::string text = fingerprint(info);
+  const std::string text = nix::fingerprint(info);
   const std::unique_ptr<EVP_PKEY, FreeKey> key(
       EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed_.data(), seed_.size()));
   const std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
@@ -113,9 +82,10 @@ std::string SigningKey::sign(const nix::PathInfo& info) const {
 }
 
 void SigningKey::add_to(nix::PathInfo& info) const {
-  const auto is_ours = [this](const std::string& signature) { return signature.starts_with(name_ + ":"); };
-  if (std::none_of(info.signatures.begin(), info.signatures.end(), is_ours))
-    info.signatures.push_back(sign(info));
+  // The same key makes the same signature; another one of the same name is no good here.
+  const std::string signature = sign(info);
+  if (std::find(info.signatures.begin(), info.signatures.end(), signature) == info.signatures.end())
+    info.signatures.push_back(signature);
 }
 
 }  // namespace flurry::copy

@@ -15,11 +15,10 @@ class SigningKey {
   // kInvalidInput where the file holds none; the message never quotes what it holds.
   static Result<SigningKey> load(const std::string& file);
 
-  // The signature that Nix checks (Nix: src/libstore/path-info.cc, ValidPathInfo::fingerprint):
-  // "NAME:base64".
+  // The signature that Nix checks (signature.h): "NAME:base64".
   std::string sign(const nix::PathInfo& info) const;
 
-  // sign(), where no signature of this name is there yet.
+  // sign(), where this key's signature isn't there yet.
   void add_to(nix::PathInfo& info) const;
 
  private:

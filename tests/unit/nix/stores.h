@@ -221,7 +221,10 @@ class Host : public Connection, public RemoteProcess {
       if (n <= 0) break;
       const size_t keep = std::min<size_t>(static_cast<size_t>(n), fault.cut_at - at);
       if (fault.flip_at >= at && fault.flip_at < at + keep) buffer[fault.flip_at - at] ^= 1;
-      if (!sys::write_all(to, std::string_view(buffer.data(), keep), in_seconds(20))) break;
+      if (!sys::write_all(to, std::string_view(buffer.data(), keep), in_seconds(20))) {
+        ::shutdown(from, SHUT_RD);  // as a channel whose program has ended
+        break;
+      }
       at += keep;
       if (from == near_.get()) passed_ = at;
       if (at >= fault.cut_at) {
