@@ -21,16 +21,19 @@ struct Frames {
 };
 
 // False when the block is malformed, or a frame in it: those before that one still count.
-bool add_block(std::string_view payload, Frames& out) {
-  transfer::BlockUnpacker unpacker;
-  const auto content = unpacker.unpack(payload);
+bool add_block(const Frame& block, Frames& out) {
   out.is_malformed = true;
-  if (!content) return false;
-  FLURRY_CHECK(!content->empty() && content->size() <= transfer::kBlockContentMax);
+  // Nobody has set up lanes.
+  if (block.type == transfer::FrameType::kOnLane) return false;
+  transfer::BlockUnpacker unpacker;
+  const bool is_raw = block.type == transfer::FrameType::kRawBlock;
+  const auto content = is_raw ? Result<std::string_view>(block.payload) : unpacker.unpack(block.payload);
+  if (!content || content->empty()) return false;
+  FLURRY_CHECK(content->size() <= transfer::kBlockContentMax);
   out.blocks.push_back(std::make_unique<std::string>(*content));
   for (std::string_view rest = *out.blocks.back(); !rest.empty();) {
     const auto frame = transfer::decode_frame(rest);
-    if (!frame || !*frame || (*frame)->type == transfer::FrameType::kBlock) return false;
+    if (!frame || !*frame || (*frame)->type >= transfer::FrameType::kBlock) return false;
     out.frames.push_back(**frame);
     rest.remove_prefix(transfer::kFrameHeaderSize + (*frame)->payload.size());
   }
@@ -53,9 +56,9 @@ Frames decode_all(std::string_view bytes) {
       FLURRY_CHECK(part && !*part);
     }
     bytes.remove_prefix(encoded.size());
-    if ((*frame)->type != transfer::FrameType::kBlock)
+    if ((*frame)->type < transfer::FrameType::kBlock)
       out.frames.push_back(**frame);
-    else if (!add_block((*frame)->payload, out))
+    else if (!add_block(**frame, out))
       return out;
   }
 }
