@@ -1,14 +1,19 @@
 #include "agent/import.h"
 
+#include <poll.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <unordered_set>
 #include <utility>
 
+#include "agent/arrivals.h"
 #include "agent/import_base.h"
 #include "agent/import_convert.h"
 #include "agent/import_lanes.h"
 #include "agent/import_store.h"
+#include "agent/substitution.h"
 #include "core/nix/nar.h"
 #include "core/sys/clock.h"
 #include "core/transfer/frame_stream.h"
@@ -19,13 +24,16 @@ namespace {
 using transfer::Frame;
 using transfer::FrameType;
 
+// How often the controller hears how far the fetching is, at least.
+constexpr Millis kSignOfLife{2000};
+
 Error unexpected() { return {ErrorKind::kInvalidInput, "the controller sent a frame out of order"}; }
 
 // One import, from the first frame to the last.
 class Import {
  public:
   Import(int in_fd, int out_fd, const ImportOptions& options)
-      : options_(options), frames_(in_fd, out_fd, options.idle_timeout) {}
+      : options_(options), in_fd_(in_fd), frames_(in_fd, out_fd, options.idle_timeout) {}
 
   Result<ImportStats> run() {
     const auto stats = run_steps();
@@ -42,13 +50,29 @@ class Import {
     ASSIGN_OR_RETURN(nix::Daemon daemon, options_.connect(deadline()));
     ASSIGN_OR_RETURN(transfer::Missing missing, find_missing(daemon));
     missing.lane_address = open_lanes();
+    arrivals_.emplace(closure_, missing.indices);
+    if (hello.substitute) find_substitutes(missing);
     RETURN_IF_ERROR(frames_.send(FrameType::kMissing, encode_missing(missing)));
-    missing_ = missing.indices;
     RETURN_IF_ERROR(receive_paths(daemon));
-    ImportStats stats{.paths = missing_.size()};
-    for (const uint32_t index : missing_) stats.bytes += closure_[index].nar_size;
+    const ImportStats stats{arrivals_->received_paths(), arrivals_->received_bytes(),
+                            arrivals_->fetched_paths(), arrivals_->fetched_bytes()};
     RETURN_IF_ERROR(finish(daemon, hello, stats));
     return stats;
+  }
+
+  // An error only means that all comes over the stream.
+  void find_substitutes(transfer::Missing& missing) {
+    if (missing.indices.empty()) return;
+    substitution_.emplace(options_.connect, closure_, options_.idle_timeout);
+    auto found = substitution_->ask(missing.indices, sys::now() + options_.substituters_timeout);
+    if (found && found->empty()) return substitution_.reset();
+    const auto started = found ? substitution_->start(*found) : found.error();
+    if (started) {
+      missing.substituted = *std::move(found);
+      return arrivals_->fetch(missing.substituted);
+    }
+    missing.substitution_error = started.error().message;
+    substitution_.reset();
   }
 
   // Where there can be none, one channel has to do.
@@ -62,9 +86,47 @@ class Import {
 
   TimePoint deadline() const { return sys::now() + options_.idle_timeout; }
 
+  // Nothing once there is no more to fetch, or at the end of the stream. The controller may wait for the end
+  // of the fetching, so its silence is no trouble, and it hears from us.
+  Result<std::optional<Frame>> receive_while_fetching() {
+    while (substitution_) {
+      RETURN_IF_ERROR(tell_fetched());
+      if (!substitution_) break;
+      ASSIGN_OR_RETURN(const auto frame, frames_.poll());
+      if (frame) return frame;
+      pollfd ready[] = {{in_fd_, POLLIN | POLLRDHUP, 0}, {substitution_->end_fd(), POLLIN, 0}};
+      if (::poll(ready, 2, kSignOfLife.count()) < 0 && errno != EINTR) return sys::errno_error("poll", errno);
+      if ((ready[0].revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0) return frames_.receive();
+    }
+    return std::optional<Frame>();
+  }
+
+  Result<void> tell_fetched() {
+    const auto fetched = substitution_->look();
+    if (!fetched.has_ended && sys::now() < next_sign_) return {};
+    next_sign_ = sys::now() + kSignOfLife;
+    if (fetched.has_ended) {
+      arrivals_->end_fetch(fetched.failed);
+      substitution_.reset();
+    }
+    return frames_.send(FrameType::kFetched, encode_fetched(fetched));
+  }
+
+  // All that was to come before its end is here.
+  Result<void> await_fetched() {
+    ASSIGN_OR_RETURN(const auto frame, receive_while_fetching());
+    if (frame && frame->type == FrameType::kError) return decode_stop(frame->payload);
+    if (frame) return unexpected();
+    if (substitution_) return Error{ErrorKind::kFailed, "the controller ended the stream too early"};
+    return {};
+  }
+
   // The next frame, which must be of `type`.
   Result<Frame> expect(FrameType type) {
-    ASSIGN_OR_RETURN(const auto frame, frames_.receive());
+    ASSIGN_OR_RETURN(auto frame, receive_while_fetching());
+    if (!frame) {
+      ASSIGN_OR_RETURN(frame, frames_.receive());
+    }
     if (!frame) return Error{ErrorKind::kFailed, "the controller ended the stream too early"};
     if (frame->type == FrameType::kError) return decode_stop(frame->payload);
     if (frame->type != type) return unexpected();
@@ -120,19 +182,20 @@ class Import {
     chunk_ = {};
     const auto told = tell_stored();
     if (stored) return told;
-    if (stored_ == missing_.size() || failed_index_ >= 0) return stored.error();
-    failed_index_ = missing_[stored_];
-    return stored.error().with_context(closure_[missing_[stored_]].path.str());
+    if (failed_index_ >= 0) return stored.error();
+    failed_index_ = arrivals_->failed_after(stored_);
+    if (failed_index_ < 0) return stored.error();
+    return stored.error().with_context(closure_[static_cast<size_t>(failed_index_)].path.str());
   }
 
   Result<std::optional<nix::PathInfo>> next_path() {
     RETURN_IF_ERROR(skip_rest());
     RETURN_IF_ERROR(tell_stored());
-    if (received_ == missing_.size()) return std::optional<nix::PathInfo>();
+    if (!arrivals_->awaits_stream() && arrivals_->is_fetching()) RETURN_IF_ERROR(await_fetched());
+    if (!arrivals_->awaits_stream()) return std::optional<nix::PathInfo>();
     ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kPathInfo));
     ASSIGN_OR_RETURN(IncomingPath incoming, decode_path_info(frame.payload, closure_));
-    if (incoming.index != missing_[received_]) return unexpected();
-    ++received_;
+    RETURN_IF_ERROR(arrivals_->begin(incoming));
     if (const auto admitted = admit(policy_, incoming.info); !admitted) {
       failed_index_ = incoming.index;
       return admitted.error();
@@ -217,17 +280,20 @@ class Import {
     if (!is_valid) return Error{ErrorKind::kFailed, hello.top.str() + " is not valid after the copy"};
     RETURN_IF_ERROR(hold_closure(options_.state_dir, hello.deployment, hello.top));
     RETURN_IF_ERROR(sync_store(options_.store_dir));
-    return frames_.send(FrameType::kDone, encode_done({stats.paths, stats.bytes}));
+    return frames_.send(FrameType::kDone, encode_done({stats.paths, stats.bytes, stats.substituted_paths,
+                                                       stats.substituted_bytes}));
   }
 
   const ImportOptions& options_;
+  const int in_fd_;
   transfer::FrameStream frames_;
   std::optional<ImportLanes> lanes_;
   ImportPolicy policy_;
   std::vector<transfer::PathEntry> closure_;
-  std::vector<uint32_t> missing_;
-  size_t received_ = 0;                      // of missing_: begun at least
-  size_t stored_ = 0;                        // of missing_
+  std::optional<Arrivals> arrivals_;
+  std::optional<Substitution> substitution_;  // while something is fetched
+  TimePoint next_sign_{};
+  size_t stored_ = 0;                        // of those that began to come
   size_t told_ = 0;                          // of stored_
   std::optional<nix::NarParser> parser_;     // of the path that comes in
   std::string_view chunk_;                   // of its last frame, what the daemon has not got yet

@@ -6,6 +6,7 @@ namespace flurry::agent {
 namespace {
 
 constexpr int kSignaturesMax = 1024;
+constexpr size_t kWhyMax = 4096;
 constexpr size_t kErrorTextMax = 256 << 10;
 
 Error invalid(const std::string& what) { return {ErrorKind::kInvalidInput, what}; }
@@ -65,7 +66,7 @@ Result<transfer::Hello> decode_hello(std::string_view payload) {
   ASSIGN_OR_RETURN(DeploymentId deployment, DeploymentId::parse(message.deployment_id()));
   ASSIGN_OR_RETURN(StorePath top, StorePath::parse(message.top_path()));
   return transfer::Hello{message.protocol_version(), std::move(deployment), std::move(top),
-                         message.path_count()};
+                         message.path_count(), message.substitute()};
 }
 
 Result<void> decode_paths(std::string_view payload, size_t count_max,
@@ -107,7 +108,10 @@ Result<IncomingPath> decode_path_info(std::string_view payload,
   info.content_address = message.content_address();
   if (info.content_address.size() > nix::kPathTextMax)
     return invalid(info.path.str() + ": content address too long");
-  IncomingPath incoming{index, std::move(info), std::nullopt};
+  IncomingPath incoming{index,
+                        std::move(info),
+                        {message.reference_index().begin(), message.reference_index().end()},
+                        std::nullopt};
   if (message.base_path().empty()) return incoming;
   ASSIGN_OR_RETURN(StorePath base, StorePath::parse(message.base_path()));
   if (!is_sha256(message.base_hash()))
@@ -128,6 +132,8 @@ std::string encode_missing(const transfer::Missing& missing) {
   message.set_free_bytes(missing.free_bytes);
   message.set_needed_bytes(missing.needed_bytes);
   message.set_lane_address(missing.lane_address);
+  for (const uint32_t index : missing.substituted) message.add_substituted_index(index);
+  message.set_substitution_error(ascii(missing.substitution_error.substr(0, kWhyMax)));
   return message.SerializeAsString();
 }
 
@@ -137,10 +143,21 @@ std::string encode_stored(uint32_t count) {
   return message.SerializeAsString();
 }
 
+std::string encode_fetched(const transfer::Fetched& fetched) {
+  v1::CopyFetched message;
+  message.set_has_ended(fetched.has_ended);
+  for (const uint32_t index : fetched.failed) message.add_failed_index(index);
+  message.set_why(ascii(fetched.why.substr(0, kWhyMax)));
+  message.set_nar_bytes(fetched.bytes);
+  return message.SerializeAsString();
+}
+
 std::string encode_done(const transfer::Done& done) {
   v1::CopyDone message;
   message.set_path_count(done.paths);
   message.set_nar_bytes(done.bytes);
+  message.set_substituted_paths(done.substituted_paths);
+  message.set_substituted_bytes(done.substituted_bytes);
   return message.SerializeAsString();
 }
 

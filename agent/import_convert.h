@@ -28,6 +28,7 @@ struct IncomingBase {
 struct IncomingPath {
   uint32_t index = 0;
   nix::PathInfo info;
+  std::vector<uint32_t> references;  // as in `info`, by their places in the closure
   std::optional<IncomingBase> base;  // none: its NAR comes
 };
 // Takes only what can be registered next: its references come before it in `closure`, or are itself.
@@ -40,6 +41,7 @@ Error decode_stop(std::string_view payload);
 std::string encode_missing(const transfer::Missing& missing);
 // `count` more paths are registered.
 std::string encode_stored(uint32_t count);
+std::string encode_fetched(const transfer::Fetched& fetched);
 std::string encode_done(const transfer::Done& done);
 std::string encode_failure(const transfer::Failure& failure);
 

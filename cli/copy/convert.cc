@@ -1,5 +1,7 @@
 #include "cli/copy/convert.h"
 
+#include <algorithm>
+
 #include "flurry/v1/copy.pb.h"
 
 namespace flurry::copy {
@@ -44,6 +46,7 @@ std::string encode_hello(const transfer::Hello& hello) {
   message.set_deployment_id(hello.deployment.str());
   message.set_top_path(hello.top.str());
   message.set_path_count(hello.path_count);
+  message.set_substitute(hello.substitute);
   return message.SerializeAsString();
 }
 
@@ -91,6 +94,14 @@ Result<transfer::Missing> decode_missing(std::string_view payload, size_t path_c
       return Error{ErrorKind::kInvalidInput, "the host asks for a path that is not in the closure"};
     missing.indices.push_back(index);
   }
+  for (const uint32_t index : message.substituted_index()) {
+    if (!std::binary_search(missing.indices.begin(), missing.indices.end(), index) ||
+        (!missing.substituted.empty() && index <= missing.substituted.back()))
+      return Error{ErrorKind::kInvalidInput,
+                   "the host wants to fetch a path that it has or that isn't there"};
+    missing.substituted.push_back(index);
+  }
+  missing.substitution_error = message.substitution_error();
   missing.free_bytes = message.free_bytes();
   missing.needed_bytes = message.needed_bytes();
   missing.lane_address = message.lane_address();
@@ -106,9 +117,23 @@ Result<uint32_t> decode_stored(std::string_view payload) {
   return message.path_count();
 }
 
+Result<transfer::Fetched> decode_fetched(std::string_view payload, std::span<const uint32_t> substituted) {
+  ASSIGN_OR_RETURN(const auto message, parse<v1::CopyFetched>(payload, "CopyFetched"));
+  transfer::Fetched fetched{
+      .has_ended = message.has_ended(), .why = message.why(), .bytes = message.nar_bytes()};
+  for (const uint32_t index : message.failed_index()) {
+    if (!fetched.has_ended || !std::binary_search(substituted.begin(), substituted.end(), index) ||
+        (!fetched.failed.empty() && index <= fetched.failed.back()))
+      return Error{ErrorKind::kInvalidInput, "the host failed to fetch a path that it was not to fetch"};
+    fetched.failed.push_back(index);
+  }
+  return fetched;
+}
+
 Result<transfer::Done> decode_done(std::string_view payload) {
   ASSIGN_OR_RETURN(const auto message, parse<v1::CopyDone>(payload, "CopyDone"));
-  return transfer::Done{message.path_count(), message.nar_bytes()};
+  return transfer::Done{message.path_count(), message.nar_bytes(), message.substituted_paths(),
+                        message.substituted_bytes()};
 }
 
 Error decode_failure(std::string_view payload) {

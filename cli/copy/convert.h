@@ -22,10 +22,12 @@ std::string encode_path_info(const nix::PathInfo& info, const IndexOfPath& index
                              const nix::PathInfo* base = nullptr);
 std::string encode_stop(const Error& error);
 
-// Indices are below `path_count` and ascend.
+// Indices are below `path_count` and ascend; the substituted are among the missing.
 Result<transfer::Missing> decode_missing(std::string_view payload, size_t path_count);
 // How many more.
 Result<uint32_t> decode_stored(std::string_view payload);
+// Those that failed are among `substituted`, and ascend.
+Result<transfer::Fetched> decode_fetched(std::string_view payload, std::span<const uint32_t> substituted);
 Result<transfer::Done> decode_done(std::string_view payload);
 // What the agent said before it stopped.
 Error decode_failure(std::string_view payload);

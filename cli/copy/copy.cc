@@ -5,6 +5,7 @@
 #include "cli/copy/bases.h"
 #include "cli/copy/convert.h"
 #include "cli/copy/path_sender.h"
+#include "cli/copy/send_order.h"
 #include "core/nix/closure.h"
 #include "core/sys/clock.h"
 #include "core/transfer/block_stream.h"
@@ -32,6 +33,7 @@ class Sender {
       : connection_(connection),
         command_(command),
         lanes_from_(options.lanes_from),
+        substitute_(options.substitute),
         closure_(closure),
         bases_(bases),
         on_progress_(on_progress),
@@ -59,22 +61,21 @@ class Sender {
     RETURN_IF_ERROR(announce(deployment, top));
     ASSIGN_OR_RETURN(const Frame answer, receive(FrameType::kMissing));
     ASSIGN_OR_RETURN(const auto missing, decode_missing(answer.payload, closure_.size()));
-    for (const uint32_t index : missing.indices) progress_.bytes_total += closure_[index].nar_size;
-    progress_.paths_total = missing.indices.size();
+    const SendOrder order(closure_, index_of_, missing);
+    begin_fetching(missing);
+    for (const uint32_t index : order.after(order.now)) plan_to_send(index);  // now and later
     if (!missing.lane_address.empty() && progress_.bytes_total >= lanes_from_)
       lanes_.emplace(connection_, command_, missing.lane_address, kLanes);
     tell();
-    for (const uint32_t index : missing.indices) RETURN_IF_ERROR(send_path(closure_[index]));
-    RETURN_IF_ERROR(check_sent(blocks_.flush()));
-    RETURN_IF_ERROR(check_sent(lane_writer_.flush()));
-    tell();
-    while (progress_.paths_done < progress_.paths_total) {
-      ASSIGN_OR_RETURN(const Frame frame, receive(FrameType::kStored));
-      RETURN_IF_ERROR(take_stored(frame.payload));
-    }
+    RETURN_IF_ERROR(send_paths(order.now));
+    while (is_fetching_) RETURN_IF_ERROR(take_answer());
+    for (const uint32_t index : fetch_failed_) plan_to_send(index);
+    RETURN_IF_ERROR(send_paths(order.after(fetch_failed_)));
+    while (progress_.paths_done < progress_.paths_total) RETURN_IF_ERROR(take_answer());
     ASSIGN_OR_RETURN(const Frame end, receive(FrameType::kDone));
     ASSIGN_OR_RETURN(const auto done, decode_done(end.payload));
-    if (done.paths != progress_.paths_total || done.bytes != progress_.bytes_total)
+    if (done.paths != progress_.paths_total || done.bytes != progress_.bytes_total ||
+        done.substituted_paths != substituted_.size() - fetch_failed_.size())
       return Error{ErrorKind::kInvalidInput, "the host counted another number of paths than were sent"};
     tell(true);
     CopyStats stats{.closure_paths = closure_.size(),
@@ -82,9 +83,32 @@ class Sender {
                     .copied_bytes = done.bytes,
                     .delta_paths = paths_.delta_paths(),
                     .delta_bytes = paths_.delta_bytes(),
-                    .wire_bytes = blocks_.sent().wire};
+                    .substituted_paths = done.substituted_paths,
+                    .substituted_bytes = done.substituted_bytes,
+                    .wire_bytes = blocks_.sent().wire,
+                    .substitution_error = substitution_error_};
     for (const auto& info : closure_) stats.closure_bytes += info.nar_size;
     return stats;
+  }
+
+  void begin_fetching(const transfer::Missing& missing) {
+    substituted_ = missing.substituted;
+    is_fetching_ = !substituted_.empty();
+    progress_.substituted_paths = substituted_.size();
+    substitution_error_ = missing.substitution_error;
+  }
+
+  void plan_to_send(uint32_t index) {
+    progress_.bytes_total += closure_[index].nar_size;
+    ++progress_.paths_total;
+  }
+
+  Result<void> send_paths(std::span<const uint32_t> indices) {
+    for (const uint32_t index : indices) RETURN_IF_ERROR(send_path(closure_[index]));
+    RETURN_IF_ERROR(check_sent(blocks_.flush()));
+    RETURN_IF_ERROR(check_sent(lane_writer_.flush()));
+    tell();
+    return {};
   }
 
   Result<void> send(FrameType type, std::string_view payload) {
@@ -99,8 +123,10 @@ class Sender {
   }
 
   Result<void> announce(const DeploymentId& deployment, const StorePath& top) {
-    const transfer::Hello hello{
-        .deployment = deployment, .top = top, .path_count = static_cast<uint32_t>(closure_.size())};
+    const transfer::Hello hello{.deployment = deployment,
+                                .top = top,
+                                .path_count = static_cast<uint32_t>(closure_.size()),
+                                .substitute = substitute_};
     RETURN_IF_ERROR(send(FrameType::kHello, encode_hello(hello)));
     const std::span<const nix::PathInfo> all = closure_;
     for (size_t from = 0; from < all.size(); from += transfer::kPathsPerFrame) {
@@ -145,9 +171,34 @@ class Sender {
     for (;;) {
       ASSIGN_OR_RETURN(const auto frame, frames_.poll());
       if (!frame) return {};
-      ASSIGN_OR_RETURN(const Frame stored, check(*frame, FrameType::kStored));
-      RETURN_IF_ERROR(take_stored(stored.payload));
+      RETURN_IF_ERROR(take_word(*frame));
     }
+  }
+
+  // Waits for it.
+  Result<void> take_answer() {
+    ASSIGN_OR_RETURN(const Frame frame, receive_any());
+    return take_word(frame);
+  }
+
+  // Of how far the host is.
+  Result<void> take_word(const Frame& frame) {
+    if (frame.type == FrameType::kFetched && is_fetching_) return take_fetched(frame.payload);
+    ASSIGN_OR_RETURN(const Frame stored, check(frame, FrameType::kStored));
+    return take_stored(stored.payload);
+  }
+
+  Result<void> take_fetched(std::string_view payload) {
+    ASSIGN_OR_RETURN(const auto fetched, decode_fetched(payload, substituted_));
+    progress_.substituted_bytes = fetched.bytes;
+    if (fetched.has_ended) {
+      is_fetching_ = false;
+      fetch_failed_ = fetched.failed;
+      progress_.substituted_paths -= fetch_failed_.size();
+      substitution_error_ = fetched.why;
+    }
+    tell();
+    return {};
   }
 
   Result<void> take_stored(std::string_view payload) {
@@ -169,12 +220,17 @@ class Sender {
   }
 
   Result<Frame> receive(FrameType wanted) {
+    ASSIGN_OR_RETURN(const Frame frame, receive_any());
+    return check(frame, wanted);
+  }
+
+  Result<Frame> receive_any() {
     const auto frame = frames_.receive();
     if (!frame) {
       is_cut_ = frame.error().kind == ErrorKind::kFailed;
       return frame.error();
     }
-    if (*frame) return check(**frame, wanted);
+    if (*frame) return **frame;
     is_cut_ = true;
     return Error{ErrorKind::kFailed, "the host ended the stream"};
   }
@@ -204,6 +260,7 @@ class Sender {
   Connection& connection_;
   const AgentCommand& command_;
   const uint64_t lanes_from_;
+  const bool substitute_;
   const std::vector<nix::PathInfo>& closure_;
   const Bases* const bases_;
   const ProgressSink& on_progress_;
@@ -214,7 +271,11 @@ class Sender {
   IndexOfPath index_of_;
   PathSender paths_;
   CopyProgress progress_;
-  uint64_t paths_sent_ = 0;  // begun at least
+  uint64_t paths_sent_ = 0;             // begun at least
+  std::vector<uint32_t> substituted_;   // what the host fetches itself
+  std::vector<uint32_t> fetch_failed_;  // of those
+  bool is_fetching_ = false;
+  std::string substitution_error_;
   TimePoint told_at_{};
   bool heard_failure_ = false;
   bool is_cut_ = false;  // the stream broke

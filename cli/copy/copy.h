@@ -20,15 +20,21 @@ struct CopyStats {
   uint64_t copied_bytes = 0;
   uint64_t delta_paths = 0;  // of the copied ones, those that went as deltas
   uint64_t delta_bytes = 0;
+  uint64_t substituted_paths = 0;  // that the host fetched itself
+  uint64_t substituted_bytes = 0;
   uint64_t wire_bytes = 0;  // that were sent to the host, before SSH encrypted them
+  std::string
+      substitution_error;  // why the host fetched nothing, or less than it had found; empty: no trouble
 };
 
 struct CopyProgress {
-  uint64_t bytes_total = 0;  // of the NARs that the host lacks
+  uint64_t bytes_total = 0;  // of the NARs that the host lacks and doesn't fetch itself
   uint64_t bytes_sent = 0;
   uint64_t paths_total = 0;
-  uint64_t paths_done = 0;  // registered on the host
-  uint64_t wire_bytes = 0;  // as in CopyStats
+  uint64_t paths_done = 0;         // registered on the host
+  uint64_t wire_bytes = 0;         // as in CopyStats
+  uint64_t substituted_paths = 0;  // that the host fetches itself, or did
+  uint64_t substituted_bytes = 0;  // of NARs that it fetched so far, about
 };
 using ProgressSink = std::function<void(const CopyProgress&)>;
 
@@ -45,6 +51,7 @@ struct CopyOptions {
   std::span<const StorePath>
       bases;  // whose closures the host has: what succeeds a path of theirs goes as a delta
   SharedBlocks* shared = nullptr;  // where other hosts may get the same; none: this host is the only one
+  bool substitute = false;         // the host fetches itself what its substituters have
   Millis idle_timeout = kCopyIdleTimeout;
   uint64_t lanes_from = kLanesFrom;  // bytes of missing NARs from which on there are lanes
 };
@@ -52,10 +59,11 @@ struct CopyOptions {
 // Brings the closure of `top` from this machine's store to the host: runs `flurry-agent import` there, asks
 // in one round trip what is missing, sends that, references first, over several channels where it is much,
 // and returns when the host has registered and synced all and holds it with a GC root. Reads NARs straight
-// from /nix/store. Where a base turns out to be another on the host, all goes in full. `on_progress` may be
-// empty; it is called from within, now and then and at the end. A copy that failed can be run again and sends
-// only the rest. Errors: kUnreachable (the connection died), kTimedOut (no progress for `idle_timeout`),
-// kNoSpace, and what the host or the local daemon said. One thread at a time.
+// from /nix/store. With `substitute`, the host meanwhile fetches what its substituters have; what they then
+// can't give is sent. Where a base turns out to be another on the host, all goes in full. `on_progress` may
+// be empty; it is called from within, now and then and at the end. A copy that failed can be run again and
+// sends only the rest. Errors: kUnreachable (the connection died), kTimedOut (no progress for
+// `idle_timeout`), kNoSpace, and what the host or the local daemon said. One thread at a time.
 Result<CopyStats> copy_closure(Connection& connection, const AgentCommand& command,
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
                                const CopyOptions& options, const ProgressSink& on_progress);

@@ -6,9 +6,11 @@ namespace flurry::nix {
 namespace {
 
 // Nix: ActivityType and ResultType in src/libutil/logging.hh, unchanged from 2.0 to 2.35.
+constexpr uint64_t kActivityCopyPath = 100;
 constexpr uint64_t kActivityBuild = 105;
 constexpr uint64_t kResultBuildLogLine = 101;
 constexpr uint64_t kResultSetPhase = 104;
+constexpr uint64_t kResultProgress = 105;
 constexpr uint64_t kResultPostBuildLogLine = 107;
 
 const std::string* first_text(const std::vector<BuildEvents::Field>& fields) {
@@ -25,12 +27,31 @@ void BuildEvents::message(const std::string& text) { tell(BuildEvent::Kind::kMes
 
 void BuildEvents::start(uint64_t id, uint64_t type, const std::vector<Field>& fields) {
   const std::string* derivation = first_text(fields);
+  if (type == kActivityCopyPath && copied_.size() < kActivitiesMax)
+    copied_.emplace(id, Copied{.is_path = true});
   if (type != kActivityBuild || derivation == nullptr || derivations_.size() >= kActivitiesMax) return;
   if (!derivations_.emplace(id, *derivation).second) return;
   tell(BuildEvent::Kind::kStarted, *derivation, "");
 }
 
+// A file of a cache may be fetched without a path being written yet, so all that grows counts.
+void BuildEvents::follow(uint64_t id, const std::vector<Field>& fields) {
+  const uint64_t* done = fields.empty() ? nullptr : std::get_if<uint64_t>(&fields.front());
+  if (done == nullptr) return;
+  if (!copied_.contains(id) && copied_.size() >= kActivitiesMax) return;
+  Copied& copied = copied_[id];
+  if (*done <= copied.done) return;
+  ++steps_;
+  if (copied.is_path) copied_bytes_ += *done - copied.done;
+  copied.done = *done;
+}
+
 void BuildEvents::stop(uint64_t id) {
+  const auto copied = copied_.find(id);
+  if (copied != copied_.end()) {
+    if (copied->second.is_path) ++steps_;
+    copied_.erase(copied);
+  }
   const auto found = derivations_.find(id);
   if (found == derivations_.end()) return;
   tell(BuildEvent::Kind::kFinished, found->second, "");
@@ -38,6 +59,7 @@ void BuildEvents::stop(uint64_t id) {
 }
 
 void BuildEvents::result(uint64_t id, uint64_t type, const std::vector<Field>& fields) {
+  if (type == kResultProgress) return follow(id, fields);
   const auto found = derivations_.find(id);
   const std::string* text = first_text(fields);
   if (found == derivations_.end() || text == nullptr) return;

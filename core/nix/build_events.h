@@ -38,11 +38,26 @@ class BuildEvents {
   void stop(uint64_t id);
   void result(uint64_t id, uint64_t type, const std::vector<Field>& fields);
 
+  // Grows whenever something got further: bytes came, a path is done. That a download is tried again, or
+  // is looked at and has not moved, is no progress.
+  uint64_t steps() const { return steps_; }
+  // Bytes that went into the store so far; what failed later is among them.
+  uint64_t copied_bytes() const { return copied_bytes_; }
+
  private:
+  struct Copied {
+    bool is_path = false;  // and not a file of a cache, or a count of others
+    uint64_t done = 0;
+  };
+
+  void follow(uint64_t id, const std::vector<Field>& fields);
   void tell(BuildEvent::Kind kind, const std::string& derivation, const std::string& text);
 
   BuildEventSink sink_;                          // may be empty
   std::map<uint64_t, std::string> derivations_;  // by activity
+  std::map<uint64_t, Copied> copied_;            // by activity
+  uint64_t steps_ = 0;
+  uint64_t copied_bytes_ = 0;
 };
 
 }  // namespace flurry::nix

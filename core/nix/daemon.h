@@ -90,6 +90,13 @@ class Daemon {
   Result<std::vector<BuildResult>> build_paths_with_results(std::span<const std::string> targets,
                                                             const BuildEventSink& on_event,
                                                             TimePoint deadline);
+  // Has the daemon fetch these paths from its substituters, many at a time, and goes on after a failure: then
+  // the first error is the result. What is valid after that tells query_valid_paths. `on_progress` hears the
+  // bytes so far. kTimedOut when nothing got further for `idle_timeout`, however often the daemon tries.
+  Result<void> fetch_paths(std::span<const StorePath> paths, const std::function<void(uint64_t)>& on_progress,
+                           Millis idle_timeout);
+  // Any thread, while the object lives and isn't moved: the call that waits now, and each later one, fails.
+  void hang_up();
   // Output name to path; nothing for an output whose path is not known before the build.
   Result<std::map<std::string, std::optional<StorePath>>> query_derivation_output_map(
       const StorePath& derivation, TimePoint deadline);

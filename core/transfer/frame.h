@@ -10,7 +10,8 @@
 namespace flurry::transfer {
 
 // Frames of the copy protocol: u8 type, u32 little-endian length of the payload, payload. Payloads are
-// messages of proto/flurry/v1/copy.proto, but for kNarChunk, which is raw bytes, and the last three.
+// messages of proto/flurry/v1/copy.proto, but for kNarChunk, which is raw bytes, and kBlock, kRawBlock and
+// kOnLane.
 constexpr size_t kFrameHeaderSize = 5;
 constexpr size_t kFramePayloadMax = 1 << 20;
 
@@ -26,7 +27,13 @@ enum class FrameType : uint8_t {
   kBlock = 9,      // controller: whole frames, compressed (block.h); FrameStream unpacks them
   kRawBlock = 10,  // controller: whole frames, as they are; the same
   kOnLane = 11,    // controller: u8 number of the lane (lane_writer.h) that the next block is on
+  kFetched = 12,   // agent: CopyFetched
 };
+
+// Is it there only to hold or point to other frames?
+constexpr bool is_wrapping(FrameType type) {
+  return type == FrameType::kBlock || type == FrameType::kRawBlock || type == FrameType::kOnLane;
+}
 
 struct Frame {
   FrameType type = FrameType::kError;

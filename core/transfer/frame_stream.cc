@@ -30,7 +30,7 @@ Result<void> FrameStream::send_frames(std::string_view bytes) {
 // A block holds whole frames and no further block, so that what it becomes is bounded.
 Result<std::optional<Frame>> FrameStream::take_from_block() {
   const auto frame = decode_frame(block_);
-  if (!frame || !*frame || (*frame)->type >= FrameType::kBlock)
+  if (!frame || !*frame || is_wrapping((*frame)->type))
     return Error{ErrorKind::kInvalidInput, "a block of the copy does not hold whole frames"};
   block_.remove_prefix(kFrameHeaderSize + (*frame)->payload.size());
   return frame;
@@ -72,7 +72,7 @@ Result<std::optional<Frame>> FrameStream::take() {
   taken_ = 0;
   ASSIGN_OR_RETURN(const auto frame, decode_frame(duplex_.input()));
   if (frame) taken_ = kFrameHeaderSize + frame->payload.size();
-  if (!frame || frame->type < FrameType::kBlock) return frame;
+  if (!frame || !is_wrapping(frame->type)) return frame;
   if (frame->type == FrameType::kOnLane)
     RETURN_IF_ERROR(receive_on_lane(*frame));
   else
