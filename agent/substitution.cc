@@ -74,8 +74,11 @@ void Substitution::fetch(const std::vector<uint32_t>& indices) {
   for (size_t i = 0; i < indices.size(); ++i)
     if (!names.contains(paths[i].str())) end.failed.push_back(indices[i]);
   if (!end.failed.empty()) {
-    const bool is_known = fetched && valid;
-    end.why = is_known ? "they are not there" : fetched ? valid.error().message : fetched.error().message;
+    end.why = closure_[end.failed.front()].path.str();
+    if (end.failed.size() > 1) end.why += " and " + std::to_string(end.failed.size() - 1) + " more";
+    end.why += ": " + (!fetched ? fetched.error().message
+                       : !valid ? valid.error().message
+                                : "the Nix daemon did not fetch it");
   }
   ended_.push(std::move(end));
 }

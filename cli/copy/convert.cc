@@ -7,6 +7,8 @@
 namespace flurry::copy {
 namespace {
 
+constexpr size_t kWhyMax = 4096;  // of what a host says about its substituters
+
 template <typename Message>
 Result<Message> parse(std::string_view payload, const char* name) {
   Message message;
@@ -101,7 +103,7 @@ Result<transfer::Missing> decode_missing(std::string_view payload, size_t path_c
                    "the host wants to fetch a path that it has or that isn't there"};
     missing.substituted.push_back(index);
   }
-  missing.substitution_error = message.substitution_error();
+  missing.substitution_error = message.substitution_error().substr(0, kWhyMax);
   missing.free_bytes = message.free_bytes();
   missing.needed_bytes = message.needed_bytes();
   missing.lane_address = message.lane_address();
@@ -119,8 +121,9 @@ Result<uint32_t> decode_stored(std::string_view payload) {
 
 Result<transfer::Fetched> decode_fetched(std::string_view payload, std::span<const uint32_t> substituted) {
   ASSIGN_OR_RETURN(const auto message, parse<v1::CopyFetched>(payload, "CopyFetched"));
-  transfer::Fetched fetched{
-      .has_ended = message.has_ended(), .why = message.why(), .bytes = message.nar_bytes()};
+  transfer::Fetched fetched{.has_ended = message.has_ended(),
+                            .why = message.why().substr(0, kWhyMax),
+                            .bytes = message.nar_bytes()};
   for (const uint32_t index : message.failed_index()) {
     if (!fetched.has_ended || !std::binary_search(substituted.begin(), substituted.end(), index) ||
         (!fetched.failed.empty() && index <= fetched.failed.back()))

@@ -127,7 +127,7 @@ class Host : public Connection, public RemoteProcess {
       : root_(std::move(root)), fault_(fault), options_(std::move(options)) {
     options_.store_dir = root_ + "/store";
     options_.state_dir = root_ + "/var/nix";
-    options_.idle_timeout = Millis(20'000);
+    options_.idle_timeout = std::min(options_.idle_timeout, Millis(20'000));
     options_.connect = [this](TimePoint deadline) { return start_daemon(deadline); };
   }
   ~Host() override { hang_up(); }
