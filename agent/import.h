@@ -18,7 +18,7 @@ struct ImportOptions {
   Millis idle_timeout{300'000};              // longest wait without progress
   std::string policy_file = kPolicyFile;
   NixSettings nix_settings = agent::nix_settings;
-  Millis substituters_timeout{10'000};       // longest wait for what substituters say they have
+  Millis substituters_timeout{10'000};  // longest wait for what substituters say they have
   std::function<Result<nix::Daemon>(TimePoint)> connect = nix::Daemon::connect;
 };
 
