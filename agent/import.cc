@@ -49,6 +49,7 @@ class Import {
     ASSIGN_OR_RETURN(policy_, load_policy(options_.policy_file, options_.nix_settings));
     ASSIGN_OR_RETURN(nix::Daemon daemon, options_.connect(deadline()));
     ASSIGN_OR_RETURN(transfer::Missing missing, find_missing(daemon));
+    if (hello.only_question) return answer(hello, std::move(missing));
     missing.lane_address = open_lanes();
     arrivals_.emplace(closure_, missing.indices);
     if (hello.substitute) find_substitutes(missing);
@@ -58,6 +59,16 @@ class Import {
                             arrivals_->fetched_paths(), arrivals_->fetched_bytes()};
     RETURN_IF_ERROR(finish(daemon, hello, stats));
     return stats;
+  }
+
+  Result<ImportStats> answer(const transfer::Hello& hello, transfer::Missing missing) {
+    if (hello.substitute && !missing.indices.empty()) {
+      Substitution substitution(options_.connect, closure_, options_.idle_timeout);
+      if (auto found = substitution.ask(missing.indices, sys::now() + options_.substituters_timeout))
+        missing.substituted = *std::move(found);
+    }
+    RETURN_IF_ERROR(frames_.send(FrameType::kMissing, encode_missing(missing)));
+    return ImportStats{};
   }
 
   // An error only means that all comes over the stream.

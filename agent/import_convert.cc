@@ -66,7 +66,7 @@ Result<transfer::Hello> decode_hello(std::string_view payload) {
   ASSIGN_OR_RETURN(DeploymentId deployment, DeploymentId::parse(message.deployment_id()));
   ASSIGN_OR_RETURN(StorePath top, StorePath::parse(message.top_path()));
   return transfer::Hello{message.protocol_version(), std::move(deployment), std::move(top),
-                         message.path_count(), message.substitute()};
+                         message.path_count(),       message.substitute(),  message.only_question()};
 }
 
 Result<void> decode_paths(std::string_view payload, size_t count_max,

@@ -47,6 +47,8 @@ std::vector<RolloutEvent> Deployer::wait() {
       reporter_.log(fleet_.hosts[line->host].name.str(), line->stage, line->line);
     } else if (const auto* copying = std::get_if<HostCopying>(&happening)) {
       reporter_.copying(fleet_.hosts[copying->host].name.str(), copying->state);
+    } else if (const auto* planned = std::get_if<HostPlanned>(&happening)) {
+      reporter_.planned(fleet_.hosts[planned->host].name.str(), planned->plan);
     } else if (const auto* copied = std::get_if<HostCopied>(&happening)) {
       reporter_.copied(fleet_.hosts[copied->host].name.str(), copied->account);
     }

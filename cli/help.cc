@@ -58,7 +58,7 @@ constexpr OptionSpec kOptions[] = {
     {"version", 'V', "", "show the version"},
 };
 
-constexpr std::string_view kFutureVerbs[] = {"plan", "apply", "history", "exec", "init"};
+constexpr std::string_view kFutureVerbs[] = {"apply", "history", "exec", "init"};
 
 constexpr ExitCodeSpec kGood{0, "every host is unchanged, succeeded or staged"};
 constexpr ExitCodeSpec kAnswered{0, "every host answered"};
@@ -113,6 +113,20 @@ VerbSpec push_spec() {
            "keep-failed", "sign-key", "eval-memory", "impure", "show-trace", "verbose", "help"},
           {{0, "every host has it"}, kUsage, kNix, kConnection, kSkipped, kStopped},
           {"flurry push", "flurry push --on '@web & !web-03' -p 4"}};
+}
+
+VerbSpec plan_spec() {
+  return {Verb::kPlan,
+          "plan",
+          "say what a deployment would copy, and change nothing",
+          "Evaluates and builds here, asks each host what it lacks, and prints from which\n"
+          "system to which it would go, how much would be copied and about how many bytes\n"
+          "that takes on the wire. Nothing on a host is changed. Hosts that build for\n"
+          "themselves (buildOn = \"target\") are named, and not asked.",
+          {"on", "parallel", "output", "schema", "override-input", "option", "max-jobs", "cores", "builders",
+           "keep-failed", "eval-memory", "impure", "show-trace", "verbose", "help"},
+          {{0, "every host has said what it lacks"}, kUsage, kNix, kConnection, kSkipped, kStopped},
+          {"flurry plan", "flurry plan --on @web --output json"}};
 }
 
 VerbSpec hosts_spec() {
@@ -224,7 +238,7 @@ unsigned value_count(const OptionSpec& option) {
 }
 
 std::vector<VerbSpec> verb_table() {
-  return {deploy_spec(), build_spec(),  push_spec(),  hosts_spec(),
+  return {deploy_spec(), build_spec(),  push_spec(),  plan_spec(),    hosts_spec(),
           eval_spec(),   status_spec(), check_spec(), rollback_spec()};
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "cli/copy/copy.h"
+#include "cli/copy/estimate.h"
 #include "cli/remote_build.h"
 #include "cli/settled_inspection.h"
 #include "core/sys/clock.h"
@@ -150,6 +151,7 @@ bool HostRunner::builds_on_target(size_t host) const {
 
 Result<ActionValue> HostRunner::build_there(size_t host, const HostDerivations& system,
                                             const std::stop_token& stop) {
+  if (parts_.options.only_plan) return ActionValue{};
   auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
   if (!store) return store.error().with_context("the local Nix store");
   const auto on_line = [&](std::string_view line) {
@@ -167,6 +169,7 @@ Result<ActionValue> HostRunner::build_there(size_t host, const HostDerivations& 
 }
 
 Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
+  if (wanted.only_estimate) return plan(host, wanted);
   if (builds_on_target(host)) return ActionValue{};  // it is there
   HostSession& session = *hosts_[host].session;
   auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
@@ -199,6 +202,31 @@ Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
   }
   account.elapsed = sys::now() - started;
   parts_.happenings.push(HostCopied{host, account});
+  return ActionValue{};
+}
+
+Result<ActionValue> HostRunner::plan(size_t host, const action::Copy& wanted) {
+  CopyPlan plan{.builds_there = builds_on_target(host)};
+  if (!plan.builds_there) {
+    HostSession& session = *hosts_[host].session;
+    auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
+    if (!store) return store.error().with_context("the local Nix store");
+    const copy::CopyOptions options{.bases = wanted.bases,
+                                    .shared = hosts_.size() > 1 ? &shared_blocks_ : nullptr};
+    for (const auto& path : wanted.paths) {
+      ASSIGN_OR_RETURN(const auto estimate,
+                       copy::estimate_copy(session.connection(), session.agent_commands(),
+                                           parts_.options.deployment, path, *store, options));
+      plan.closure_paths += estimate.closure_paths;
+      plan.closure_bytes += estimate.closure_bytes;
+      plan.missing_paths += estimate.missing_paths;
+      plan.missing_bytes += estimate.missing_bytes;
+      plan.substituted_paths += estimate.substituted_paths;
+      plan.substituted_bytes += estimate.substituted_bytes;
+      plan.wire_bytes += estimate.wire_bytes;
+    }
+  }
+  parts_.happenings.push(HostPlanned{host, plan});
   return ActionValue{};
 }
 

@@ -39,7 +39,11 @@ struct HostCopied {
   size_t host;
   CopyAccount account;
 };
-using Happening = std::variant<ActionEnded, Interrupted, HostLine, HostCopying, HostCopied>;
+struct HostPlanned {
+  size_t host;
+  CopyPlan plan;
+};
+using Happening = std::variant<ActionEnded, Interrupted, HostLine, HostCopying, HostCopied, HostPlanned>;
 using Happenings = sys::BoundedQueue<Happening>;
 
 // What the runner works with; all of it outlives the runner.
@@ -85,6 +89,7 @@ class HostRunner {
   bool builds_on_target(size_t host) const;
   Result<ActionValue> build_there(size_t host, const HostDerivations& system, const std::stop_token& stop);
   Result<ActionValue> copy(size_t host, const action::Copy& wanted);
+  Result<ActionValue> plan(size_t host, const action::Copy& wanted);
   Result<ActionValue> begin(size_t host, const ActivationSpec& spec);
   Result<ActionValue> observe(size_t host, uint64_t seen);
   Result<ActionValue> reattach(size_t host);

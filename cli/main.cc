@@ -20,6 +20,7 @@ int dispatch(Context& context) {
     case Verb::kDeploy:
     case Verb::kBuild:
     case Verb::kPush:
+    case Verb::kPlan:
       return run_deploy(context);
     case Verb::kHosts:
       return run_hosts(context);

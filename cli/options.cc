@@ -299,7 +299,7 @@ Result<Options> read_verb(const VerbSpec& verb, const CommandLine& line) {
   Options options;
   options.verb = verb.verb;
   if (verb.verb == Verb::kBuild) options.goal = Goal::kBuild;
-  if (verb.verb == Verb::kPush) options.goal = Goal::kPush;
+  if (verb.verb == Verb::kPush || verb.verb == Verb::kPlan) options.goal = Goal::kPush;
   for (const auto& [name, values] : line.options) {
     if (!takes(verb, name)) return not_taken(verb, name);
     RETURN_IF_ERROR(read_option(name, values, options));

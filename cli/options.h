@@ -13,7 +13,7 @@
 
 namespace flurry {
 
-enum class Verb { kDeploy, kBuild, kPush, kHosts, kEval, kStatus, kRollback, kCheck, kHelp, kVersion };
+enum class Verb { kDeploy, kBuild, kPush, kPlan, kHosts, kEval, kStatus, kRollback, kCheck, kHelp, kVersion };
 enum class OutputFormat { kHuman, kJson };
 
 // What the command line says (CONTRACT section 5).

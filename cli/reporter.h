@@ -22,6 +22,7 @@ struct DeploymentInfo {
   std::string who;
   std::vector<std::string> hosts;
   bool magic_rollback = true;  // false is said loudly
+  bool only_plan = false;
 };
 
 struct CopyState {
@@ -42,6 +43,18 @@ struct CopyAccount {
   uint64_t delta_bytes = 0;
   uint64_t wire_bytes = 0;
   Millis elapsed{0};
+};
+
+// What a deployment would bring a host. Bytes are those of NARs, but for wire_bytes.
+struct CopyPlan {
+  bool builds_there = false;  // the host builds for itself: what it lacks then isn't known
+  uint64_t closure_paths = 0;
+  uint64_t closure_bytes = 0;
+  uint64_t missing_paths = 0;
+  uint64_t missing_bytes = 0;
+  uint64_t substituted_paths = 0;  // of the missing ones, what the host would fetch itself
+  uint64_t substituted_bytes = 0;
+  uint64_t wire_bytes = 0;  // of the rest, about
 };
 
 struct HostListing {
@@ -108,6 +121,8 @@ class Reporter {
   // A line that a program printed for the host, or a note of ours.
   virtual void log(const std::string& host, Stage stage, std::string_view line) = 0;
   virtual void copying(const std::string& host, const CopyState& state) = 0;
+  // What `plan` found out.
+  virtual void planned(const std::string& host, const CopyPlan& plan) = 0;
   // All that the host needs is there.
   virtual void copied(const std::string& host, const CopyAccount& account) = 0;
   virtual void ended(const std::string& host, const HostResult& result, Millis elapsed) = 0;

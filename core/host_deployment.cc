@@ -100,7 +100,7 @@ std::vector<action::Any> HostDeployment::start(TimePoint now) {
       return {action::Build{*system_}};
     case Next::kCopy:
       stage_ = Stage::kCopy;
-      return {action::Copy{paths(), bases()}};
+      return {action::Copy{paths(), bases(), options_.only_plan}};
     case Next::kBegin:
       begun_ = true;
       stage_ = Stage::kActivate;
@@ -145,6 +145,7 @@ void HostDeployment::on_ended(TimePoint now, const action::Any& what, const Resu
   }
   if (std::holds_alternative<action::Copy>(what)) {
     if (!result) return fail(Stage::kCopy, result.error().message);
+    if (options_.only_plan) return end(Outcome::kStaged, Stage::kEnded, planned_change());
     if (options_.goal == Goal::kPush) return end(Outcome::kStaged, Stage::kEnded, "copied " + names());
     next_ = Next::kBegin;
     return;
@@ -197,7 +198,8 @@ void HostDeployment::settle_unchanged() {
   const bool committed =
       std::all_of(profiles.begin(), profiles.end(),
                   [this](const ProfileDerivation& profile) { return is_committed(profile); });
-  if (options_.goal == Goal::kSwitch && committed) end(Outcome::kUnchanged, Stage::kEnded, "");
+  const bool may_be_unchanged = options_.goal == Goal::kSwitch || options_.only_plan;
+  if (may_be_unchanged && committed) end(Outcome::kUnchanged, Stage::kEnded, "");
 }
 
 bool HostDeployment::is_committed(const ProfileDerivation& built) const {
@@ -216,6 +218,15 @@ std::string HostDeployment::names() const {
   std::string out;
   for (const auto& path : paths()) out += (out.empty() ? "" : " ") + path.str();
   return out;
+}
+
+std::string HostDeployment::planned_change() const {
+  const auto* system = system_->system();
+  const std::string change =
+      system == nullptr || !facts_->state.running
+          ? ""
+          : "would go from " + facts_->state.running->str() + " to " + system->out.str() + "; ";
+  return change + "nothing was changed";
 }
 
 std::vector<StorePath> HostDeployment::bases() const {

@@ -68,6 +68,7 @@ struct Build {
 struct Copy {
   std::vector<StorePath> paths;
   std::vector<StorePath> bases;  // what the host has that they may be successors of; it may be gone meanwhile
+  bool only_estimate = false;    // what it would take; nothing is changed
 };
 struct Begin {
   ActivationSpec spec;
@@ -104,6 +105,7 @@ struct DeploymentOptions {
   Goal goal = Goal::kSwitch;
   bool magic_rollback = true;  // of the command line; the host's setting can only turn it off too
   bool allow_no_rollback = false;
+  bool only_plan = false;  // with Goal::kPush: nothing is copied, only what it would take is told
   std::optional<Millis> confirm_timeout;  // over the host's setting
 };
 
@@ -156,6 +158,7 @@ class HostDeployment {
   ActivationSpec spec() const;
   std::vector<StorePath> paths() const;
   std::string names() const;
+  std::string planned_change() const;
   std::vector<StorePath> bases() const;
   Millis activation_time() const;
   bool needs_a_way_back() const;

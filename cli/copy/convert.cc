@@ -49,6 +49,7 @@ std::string encode_hello(const transfer::Hello& hello) {
   message.set_top_path(hello.top.str());
   message.set_path_count(hello.path_count);
   message.set_substitute(hello.substitute);
+  message.set_only_question(hello.only_question);
   return message.SerializeAsString();
 }
 

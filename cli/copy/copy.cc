@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include "cli/copy/announce.h"
 #include "cli/copy/bases.h"
 #include "cli/copy/convert.h"
 #include "cli/copy/path_sender.h"
@@ -58,7 +59,8 @@ class Sender {
 
  private:
   Result<CopyStats> run_steps(const DeploymentId& deployment, const StorePath& top) {
-    RETURN_IF_ERROR(announce(deployment, top));
+    const transfer::Hello hello{.deployment = deployment, .top = top, .substitute = substitute_};
+    RETURN_IF_ERROR(check_sent(announce(frames_, hello, closure_)));
     ASSIGN_OR_RETURN(const Frame answer, receive(FrameType::kMissing));
     ASSIGN_OR_RETURN(const auto missing, decode_missing(answer.payload, closure_.size()));
     const SendOrder order(closure_, index_of_, missing);
@@ -111,29 +113,9 @@ class Sender {
     return {};
   }
 
-  Result<void> send(FrameType type, std::string_view payload) {
-    if (payload.size() > transfer::kFramePayloadMax)
-      return Error{ErrorKind::kUnsupported, "a path has too many references to be copied"};
-    return check_sent(frames_.send(type, payload));
-  }
-
   Result<void> check_sent(Result<void> sent) {
     is_cut_ = !sent && sent.error().kind == ErrorKind::kFailed;
     return sent;
-  }
-
-  Result<void> announce(const DeploymentId& deployment, const StorePath& top) {
-    const transfer::Hello hello{.deployment = deployment,
-                                .top = top,
-                                .path_count = static_cast<uint32_t>(closure_.size()),
-                                .substitute = substitute_};
-    RETURN_IF_ERROR(send(FrameType::kHello, encode_hello(hello)));
-    const std::span<const nix::PathInfo> all = closure_;
-    for (size_t from = 0; from < all.size(); from += transfer::kPathsPerFrame) {
-      const auto part = all.subspan(from, std::min(transfer::kPathsPerFrame, all.size() - from));
-      RETURN_IF_ERROR(send(FrameType::kPaths, encode_paths(part)));
-    }
-    return {};
   }
 
   Result<void> send_path(const nix::PathInfo& info) {

@@ -116,6 +116,25 @@ std::string evaluation_text(const EvaluationReport& report, const Palette& palet
   return out;
 }
 
+std::string plan_text(const std::string& host, const CopyPlan& plan) {
+  const std::string name = clean_line(host) + " | ";
+  if (plan.builds_there) return name + "would build for itself; what it lacks then isn't known\n";
+  if (plan.missing_paths == 0) return name + "has all that it needs, nothing would be copied\n";
+  const auto paths = [](uint64_t count) {
+    return std::to_string(count) + (count == 1 ? " path, " : " paths, ");
+  };
+  std::string out = name + "lacks " + paths(plan.missing_paths) + format_bytes(plan.missing_bytes);
+  if (plan.substituted_paths > 0)
+    out +=
+        "; would fetch " + paths(plan.substituted_paths) + format_bytes(plan.substituted_bytes) + " itself";
+  if (plan.substituted_paths < plan.missing_paths)
+    out += "; sending " + std::string(plan.substituted_paths > 0 ? "the rest" : "that") + " takes about " +
+           format_bytes(plan.wire_bytes) + " on the wire";
+  const uint64_t there = plan.closure_paths - std::min(plan.closure_paths, plan.missing_paths);
+  if (there > 0) out += "; " + std::to_string(there) + (there == 1 ? " is there" : " are there");
+  return out + "\n";
+}
+
 std::string check_text(const CheckReport& report, const Palette& palette) {
   const std::string word = report.passed     ? palette.green("passed")
                            : report.required ? palette.red("FAILED")

@@ -49,7 +49,7 @@ void JsonReporter::started(const DeploymentInfo& info) {
   auto& out = *event.mutable_deployment_started();
   out.set_flake(clean_line(info.flake));
   out.set_revision(clean_line(info.revision));
-  out.set_goal(std::string(to_string(info.goal)));
+  out.set_goal(info.only_plan ? "plan" : std::string(to_string(info.goal)));
   out.set_who(clean_line(info.who));
   for (const auto& host : info.hosts) out.add_hosts(clean_line(host));
   write(std::move(event));
@@ -87,6 +87,21 @@ void JsonReporter::copying(const std::string& host, const CopyState& state) {
   out.set_paths_total(state.paths_total);
   out.set_paths_done(state.paths_done);
   out.set_wire_bytes(state.wire_bytes);
+  write(std::move(event));
+}
+
+void JsonReporter::planned(const std::string& host, const CopyPlan& plan) {
+  v1::Event event;
+  auto& out = *event.mutable_host_planned();
+  out.set_host(clean_line(host));
+  out.set_builds_there(plan.builds_there);
+  out.set_closure_paths(plan.closure_paths);
+  out.set_closure_bytes(plan.closure_bytes);
+  out.set_missing_paths(plan.missing_paths);
+  out.set_missing_bytes(plan.missing_bytes);
+  out.set_substituted_paths(plan.substituted_paths);
+  out.set_substituted_bytes(plan.substituted_bytes);
+  out.set_wire_bytes(plan.wire_bytes);
   write(std::move(event));
 }
 

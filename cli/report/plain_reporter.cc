@@ -39,6 +39,10 @@ void PlainReporter::copying(const std::string& host, const CopyState& state) {
   say(host, "copy: " + describe_copy(state) + ", " + format_bytes(state.wire_bytes) + " on the wire");
 }
 
+void PlainReporter::planned(const std::string& host, const CopyPlan& plan) {
+  output_.out.write(plan_text(host, plan));
+}
+
 void PlainReporter::copied(const std::string& host, const CopyAccount& account) {
   memory_.copied(account);
   if (account.copied_paths > 0) say(host, "copied " + describe_copied(account));

@@ -18,6 +18,7 @@ class PlainReporter : public Reporter {
   void stage(const std::string& host, Stage stage) override;
   void log(const std::string& host, Stage stage, std::string_view line) override;
   void copying(const std::string& host, const CopyState& state) override;
+  void planned(const std::string& host, const CopyPlan& plan) override;
   void copied(const std::string& host, const CopyAccount& account) override;
   void ended(const std::string& host, const HostResult& result, Millis elapsed) override;
   void finished(const std::vector<HostResult>& results, int exit_code, Millis elapsed) override;

@@ -89,8 +89,9 @@ std::string count_outcomes(const std::vector<HostResult>& results, int exit_code
 }
 
 std::string describe_start(const DeploymentInfo& info) {
-  std::string out = "deploying (" + std::string(to_string(info.goal)) + ") " +
-                    hosts_counted(info.hosts.size()) + " from " + clean_line(info.flake);
+  const std::string what =
+      info.only_plan ? "planning for " : "deploying (" + std::string(to_string(info.goal)) + ") ";
+  std::string out = what + hosts_counted(info.hosts.size()) + " from " + clean_line(info.flake);
   if (!info.revision.empty()) {
     const bool is_dirty = info.revision.ends_with("-dirty");
     out += " at " + clean_line(info.revision.substr(0, 7)) + (is_dirty ? "-dirty" : "");

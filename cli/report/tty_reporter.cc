@@ -92,6 +92,13 @@ void TtyReporter::copying(const std::string& host, const CopyState& state) {
   area_.set_copy(host, state, clock_.now());
 }
 
+void TtyReporter::planned(const std::string& host, const CopyPlan& plan) {
+  if (out_is_terminal_)
+    print_above(plan_text(host, plan));
+  else
+    output_.out.write(plan_text(host, plan));
+}
+
 void TtyReporter::copied(const std::string&, const CopyAccount& account) { memory_.copied(account); }
 
 void TtyReporter::ended(const std::string& host, const HostResult& result, Millis elapsed) {

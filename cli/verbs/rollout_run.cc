@@ -79,9 +79,11 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
                                      .goal = goal,
                                      .magic_rollback = options.magic_rollback,
                                      .allow_no_rollback = options.allow_no_rollback,
+                                     .only_plan = options.verb == Verb::kPlan,
                                      .confirm_timeout = options.confirm_timeout};
-  DeploymentInfo info{deployment.deployment.str(), fleet.flake_ref, fleet.revision, goal, deployment.who, {},
-                      options.magic_rollback};
+  DeploymentInfo info{
+      deployment.deployment.str(), fleet.flake_ref,     fleet.revision, goal, deployment.who, {},
+      options.magic_rollback,      deployment.only_plan};
   std::vector<HostTicket> tickets;
   for (size_t i = 0; i < fleet.hosts.size(); ++i) {
     info.hosts.push_back(fleet.hosts[i].name.str());

@@ -29,8 +29,9 @@ struct Hello {
   uint32_t version = kCopyProtocolVersion;
   DeploymentId deployment;
   StorePath top;
-  uint32_t path_count = 0;  // paths that follow in kPaths frames
-  bool substitute = false;  // the host fetches itself what its substituters have
+  uint32_t path_count = 0;     // paths that follow in kPaths frames
+  bool substitute = false;     // the host fetches itself what its substituters have
+  bool only_question = false;  // the conversation ends with the answer, and nothing is changed
 };
 
 struct Missing {

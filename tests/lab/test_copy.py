@@ -48,6 +48,20 @@ def test_a_person_sees_what_a_copy_took(host):
     assert "h1 | copied " in err and "as deltas" in err and " there\n" in err, err
 
 
+def test_a_plan_says_what_would_be_copied_and_changes_nothing(host):
+    flake = flake_of(host, "1.3")
+    before = host.host_state("h1"), host.enter("h1", "ls /nix/store /nix/var/nix/gcroots/flurry")
+    code, events = host.flurry_json("plan", flake)
+    assert (code, outcomes(events)) == (0, {"h1": "staged"})
+    (plan,) = [event["host_planned"] for event in events if "host_planned" in event]
+    assert (host.host_state("h1"), host.enter("h1", "ls /nix/store /nix/var/nix/gcroots/flurry")) == before
+    (account,), _ = events_of(host, flake)
+    assert (plan["missing_paths"], plan["missing_bytes"]) == (account["copied_paths"], account["copied_bytes"])
+    assert 0.5 < int(plan["wire_bytes"]) / int(account["wire_bytes"]) < 2
+    code, out, err = host.flurry("plan", flake)
+    assert code == 0 and "all 1 host unchanged" in out or "1 host unchanged" in out, out + err
+
+
 def test_a_host_that_requires_signatures_refuses_what_has_none_and_takes_what_has_one(host):
     secret, public = os.path.join(host.dir, "secret"), os.path.join(host.dir, "public")
     host.run("nix-store", "--generate-binary-cache-key", "fleet-1", secret, public, check=True)

@@ -118,7 +118,7 @@ TEST(Options, TakeASizeForTheEvaluationsMemory) {
 TEST(Options, ErrorsSayWhatAndWhere) {
   const std::string help = "; see 'flurry --help'";
   EXPECT_EQ(error_of({"deplo"}), "unknown verb 'deplo' (did you mean 'deploy'?)" + help);
-  EXPECT_EQ(error_of({"plan"}), "'plan' is not in this version yet" + help);
+  EXPECT_EQ(error_of({"apply"}), "'apply' is not in this version yet" + help);
   EXPECT_EQ(error_of({"deploy", "--paralel", "3"}),
             "unknown option '--paralel' (did you mean '--parallel'?)" + help);
   EXPECT_EQ(error_of({"deploy", "--para", "3"}).substr(0, 23), "unknown option '--para'");

@@ -58,6 +58,7 @@ class World {
 
   std::vector<std::string> log;
   std::vector<StorePath> bases;  // of the last copy
+  bool only_estimated = false;
   size_t most_under_way = 0;
   int code = -1;
 
@@ -87,6 +88,7 @@ class World {
     if (std::holds_alternative<action::Build>(what)) return or_fault(build_fails, host, {});
     if (const auto* copy = std::get_if<action::Copy>(&what)) {
       bases = copy->bases;
+      only_estimated = copy->only_estimate;
       return or_fault(copy_fails, host, {});
     }
     if (std::holds_alternative<action::Begin>(what)) return or_fault(begin_fails, host, {});
@@ -194,6 +196,16 @@ TEST(Rollout, NeedsNoWayBackWhereNothingIsSwitched) {
     world.options_.goal = goal;
     EXPECT_EQ(world.run()[0].outcome, Outcome::kStaged) << to_string(goal);
   }
+}
+
+TEST(Rollout, APlanAsksWhatACopyWouldTakeAndEndsThere) {
+  World world(1);
+  world.options_.goal = Goal::kPush;
+  world.options_.only_plan = true;
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kStaged);
+  EXPECT_NE(results[0].reason.find("nothing was changed"), std::string::npos) << results[0].reason;
+  EXPECT_TRUE(world.only_estimated);
 }
 
 TEST(Rollout, SkipsAnOfflineHostThatMayBeOffline) {

@@ -1,4 +1,5 @@
 // The copy and the import against real Nix.
+#include "cli/copy/estimate.h"
 #include "stores.h"
 
 namespace flurry {
@@ -219,6 +220,24 @@ TEST_F(BigCopy, EndsWithAnErrorWhereAChannelDiesAndRegistersNothing) {
   EXPECT_FALSE(on_host("nix-store --check-validity " + top_->str()));
   Host again(this->host(), {});
   EXPECT_TRUE(copy_to(again));
+}
+
+TEST_F(BigCopy, IsEstimatedWithoutAnyChangeOnTheHost) {
+  Host host(this->host(), {});
+  const auto estimate = copy::estimate_copy(host, kVerbs, deployment(), *top_, *local_, kOptions);
+  ASSERT_TRUE(estimate) << estimate.error().message;
+  EXPECT_EQ(estimate->missing_paths, 1u);
+  EXPECT_EQ(estimate->missing_bytes, estimate->closure_bytes);
+  EXPECT_FALSE(on_host("nix-store --check-validity " + top_->str()));
+  EXPECT_FALSE(on_host("ls /nix/var/nix/gcroots/flurry"));
+  const auto stats = copy_to(host);
+  ASSERT_TRUE(stats) << stats.error().message;
+  EXPECT_EQ(stats->copied_bytes, estimate->missing_bytes);
+  EXPECT_NEAR(static_cast<double>(stats->wire_bytes), static_cast<double>(estimate->wire_bytes), 1e6);
+  const auto none = copy::estimate_copy(host, kVerbs, deployment(), *top_, *local_, kOptions);
+  ASSERT_TRUE(none) << none.error().message;
+  EXPECT_EQ(none->missing_paths, 0u);
+  EXPECT_EQ(none->wire_bytes, 0u);
 }
 
 TEST_F(BigCopy, OfManyHostsIsPackedOnceAndIsEachHostsOwn) {
