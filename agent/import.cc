@@ -193,7 +193,6 @@ class Import {
     chunk_ = {};
     const auto told = tell_stored();
     if (stored) return told;
-    if (failed_index_ >= 0) return stored.error();
     failed_index_ = arrivals_->failed_after(stored_);
     if (failed_index_ < 0) return stored.error();
     return stored.error().with_context(closure_[static_cast<size_t>(failed_index_)].path.str());
@@ -207,10 +206,7 @@ class Import {
     ASSIGN_OR_RETURN(const Frame frame, expect(FrameType::kPathInfo));
     ASSIGN_OR_RETURN(IncomingPath incoming, decode_path_info(frame.payload, closure_));
     RETURN_IF_ERROR(arrivals_->begin(incoming));
-    if (const auto admitted = admit(policy_, incoming.info); !admitted) {
-      failed_index_ = incoming.index;
-      return admitted.error();
-    }
+    RETURN_IF_ERROR(admit(policy_, incoming.info));
     parser_.emplace(incoming.info.nar_size);
     if (incoming.base) RETURN_IF_ERROR(begin_delta(*incoming.base, incoming.info));
     return std::optional(std::move(incoming.info));

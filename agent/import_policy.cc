@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/sys/clock.h"
 #include "core/sys/fd.h"
@@ -18,6 +20,7 @@ using Json = nlohmann::json;
 constexpr size_t kFileMax = 64 << 10;
 constexpr size_t kKeysMax = 1024;
 constexpr size_t kNamesShown = 8;
+constexpr size_t kSettingsMax = 1 << 20;
 constexpr Millis kReadTimeout{5000};
 constexpr Millis kSettingsTimeout{10'000};
 
@@ -54,10 +57,18 @@ std::string list_names(const Names& names) {
   std::string out;
   size_t shown = 0;
   for (const auto& name : names) {
-    if (shown == kNamesShown) return out + ", …";
+    if (shown == kNamesShown) return out + ", ...";
     out += (shown++ == 0 ? "" : ", ") + name;
   }
   return out.empty() ? "none" : out;
+}
+
+// A link that leads nowhere is a policy that can't be read, not none.
+bool is_absent(const std::string& file) {
+  struct stat status {};
+  if (::lstat(file.c_str(), &status) == 0 || errno != ENOENT) return false;
+  const std::string folder = std::filesystem::path(file).parent_path().string();
+  return ::lstat(folder.c_str(), &status) != 0 || ::stat(folder.c_str(), &status) == 0;
 }
 
 }  // namespace
@@ -66,15 +77,18 @@ Result<std::string> nix_settings() {
   const auto ask = [](std::vector<std::string> words) {
     std::vector<std::string> argv = {"nix", "--extra-experimental-features", "nix-command"};
     argv.insert(argv.end(), words.begin(), words.end());
-    return sys::run_checked({.argv = std::move(argv)}, sys::now() + kSettingsTimeout);
+    // The host's settings, not those of whoever logged in.
+    sys::Command command{.argv = std::move(argv), .environment = {"NIX_CONFIG=", "NIX_USER_CONF_FILES="}};
+    command.output_limit = kSettingsMax;
+    return sys::run_checked(command, sys::now() + kSettingsTimeout);
   };
   auto settings = ask({"show-config", "--json"});
   return settings ? settings : ask({"config", "show", "--json"});  // its newer name
 }
 
 Result<ImportPolicy> load_policy(const std::string& file, const NixSettings& settings) {
+  if (is_absent(file)) return ImportPolicy{};
   const sys::Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.is_open() && errno == ENOENT) return ImportPolicy{};
   if (!fd.is_open()) return refused(sys::errno_error("open", errno).message);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) return refused("it is no file");
@@ -92,8 +106,17 @@ Result<ImportPolicy> load_policy(const std::string& file, const NixSettings& set
 }
 
 Result<ImportPolicy> parse_policy(std::string_view text, const NixSettings& settings) {
-  const Json root = Json::parse(text, nullptr, false);
+  // Of a field that is there twice, the last would hold.
+  std::set<std::string> seen;
+  std::string repeated;
+  const auto look = [&](int depth, Json::parse_event_t event, Json& name) {
+    if (event == Json::parse_event_t::key && depth == 1 && !seen.insert(name.get<std::string>()).second)
+      repeated = name.get<std::string>();
+    return true;
+  };
+  const Json root = Json::parse(text, look, false);
   if (!root.is_object()) return refused("it holds no JSON object");
+  if (!repeated.empty()) return refused("its field '" + repeated.substr(0, 64) + "' is there twice");
   ImportPolicy policy;
   bool has_keys = false;
   for (const auto& [name, value] : root.items()) {
@@ -121,7 +144,7 @@ Result<void> admit(const ImportPolicy& policy, const nix::PathInfo& info) {
   for (const auto& signature : info.signatures)
     found.push_back(signature.substr(0, signature.find(':')).substr(0, 64));
   return Error{ErrorKind::kRefused,
-               info.path.str() + " carries no good signature by a key that this host trusts, and its " +
+               std::string("carries no good signature by a key that this host trusts, and its ") +
                    kPolicyFile + " requires one (trusted: " + list_names(trusted) +
                    "; the path's: " + list_names(found) +
                    "): sign on the controller with --sign-key FILE, or have the host trust the key"};

@@ -33,7 +33,7 @@ Result<std::string> nix_settings();
 // What load_policy() makes of a file's text.
 Result<ImportPolicy> parse_policy(std::string_view text, const NixSettings& settings);
 
-// kRefused, with what to do, unless the policy takes the path.
+// kRefused, with what to do, unless the policy takes the path, whose name the caller adds.
 Result<void> admit(const ImportPolicy& policy, const nix::PathInfo& info);
 
 }  // namespace flurry::agent

@@ -296,7 +296,7 @@ Result<CopyStats> converse(Connection& connection, const AgentCommand& command,
   if (stats) return stats;
   const ErrorKind kind = stats.error().kind;
   failed.can_retry = sender.has_sent_deltas() && !sender.is_cut() && kind != ErrorKind::kNoSpace &&
-                     kind != ErrorKind::kTimedOut;
+                     kind != ErrorKind::kTimedOut && kind != ErrorKind::kRefused;
   failed.wire_bytes = sender.wire_bytes();
   return sender.is_cut() ? explain_cut(*process, stats.error()) : stats.error();
 }

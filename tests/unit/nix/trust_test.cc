@@ -1,4 +1,7 @@
 // Signatures, and what a host takes.
+#include <sys/stat.h>
+
+#include <filesystem>
 #include <fstream>
 
 #include "agent/import_policy.h"
@@ -94,6 +97,16 @@ TEST(ImportPolicy, IsReadStrictlyAndNothingIsTakenWhileItIsWrong) {
            {R"({"requireSignatures": true, "trustedPublicKeys": "a"})", "must be a list"},
            {R"({"requireSignatures": true, "trustedPublicKeys": [1]})", "must be a list"},
            {R"({"requireSignatures": true, "trustedPublicKeys": ["a:b"]})", "'a:b' is no public key"},
+           {R"({"requireSignatures": true, "requireSignatures": false})",
+            "'requireSignatures' is there twice"},
+           {R"({"trustedPublicKeys": [], "requireSignatures": false, "trustedPublicKeys": []})",
+            "there twice"},
+           {R"({"requireSignatures": null})", "must be true or false"},
+           {R"({"requireSignatures": false,})", "no JSON object"},
+           {"{} {}", "no JSON object"},
+           {std::string(60'000, '['), "no JSON object"},
+           {"{\"trustedPublicKeys\": " + std::string(30'000, '[') + std::string(30'000, ']') + "}",
+            "must be a list"},
            {R"({"requireSignatures": true})", "no nix"}}) {
     const auto policy = agent::parse_policy(text, no_settings);
     ASSERT_FALSE(policy) << text;
@@ -108,6 +121,23 @@ TEST(ImportPolicy, IsReadStrictlyAndNothingIsTakenWhileItIsWrong) {
   const auto none = agent::load_policy(place + "/flurry-no-policy", no_settings);
   ASSERT_TRUE(none);
   EXPECT_FALSE(none->require_signatures);
+}
+
+TEST(ImportPolicy, ThatCannotBeReadIsNotTakenForNone) {
+  namespace fs = std::filesystem;
+  const std::string place = testing::TempDir() + "/flurry-policies";
+  fs::remove_all(place);
+  fs::create_directory(place);
+  fs::create_symlink("/nowhere/at-all", place + "/dangling");
+  fs::create_symlink("/nowhere", place + "/gone");
+  ASSERT_EQ(::mkfifo((place + "/fifo").c_str(), 0600), 0);
+  std::ofstream(place + "/file") << R"({"requireSignatures": true, "trustedPublicKeys": []})";
+  for (const char* name : {"/dangling", "/gone/agent.json", "/fifo", "/file/agent.json"})
+    EXPECT_FALSE(agent::load_policy(place + name, no_settings)) << name;
+  fs::create_symlink("file", place + "/link");
+  const auto linked = agent::load_policy(place + "/link", no_settings);
+  ASSERT_TRUE(linked) << "as NixOS has all of /etc";
+  EXPECT_TRUE(linked->require_signatures);
 }
 
 TEST(ImportPolicy, TrustsTheKeysThatItNamesOrElseThoseOfNix) {
@@ -126,7 +156,7 @@ TEST(ImportPolicy, TrustsTheKeysThatItNamesOrElseThoseOfNix) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::kRefused);
   for (const char* words :
-       {"-x carries no good signature", "trusted: fleet-1", "the path's: fleet-1", "--sign-key"})
+       {"carries no good signature", "trusted: fleet-1", "the path's: fleet-1", "--sign-key"})
     EXPECT_NE(refused.error().message.find(words), std::string::npos) << refused.error().message;
   EXPECT_TRUE(agent::admit(agent::ImportPolicy{}, info)) << "without a policy all is taken";
 }
@@ -141,7 +171,7 @@ TEST_F(Stores, AHostThatRequiresSignaturesTakesNothingElse) {
   const auto refused = copy::copy_closure(host, kVerbs, deployment(), top, *local_, kOptions, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::kRefused) << refused.error().message;
-  EXPECT_NE(refused.error().message.find("-lib carries no good signature"), std::string::npos)
+  EXPECT_NE(refused.error().message.find("-lib: carries no good signature"), std::string::npos)
       << refused.error().message;
   EXPECT_EQ(*on_host("ls /nix/store 2>/dev/null | grep -cv '^\\.links$' || true"), "0\n");
   const auto key = secret();
@@ -151,6 +181,38 @@ TEST_F(Stores, AHostThatRequiresSignaturesTakesNothingElse) {
   const auto taken = copy::copy_closure(again, kVerbs, deployment(), top, *local_, options, {});
   ASSERT_TRUE(taken) << taken.error().message;
   EXPECT_EQ(taken->copied_paths, 4u);
+}
+
+TEST_F(Stores, TheKeysOfTheRealNixAreThoseOfTheHostAndNotOfItsUser) {
+  ::setenv("NIX_CONFIG", ("extra-trusted-public-keys = " + std::string(kPublic)).c_str(), 1);
+  const auto policy = agent::parse_policy(R"({"requireSignatures": true})", agent::nix_settings);
+  ::unsetenv("NIX_CONFIG");
+  ASSERT_TRUE(policy) << policy.error().message;
+  ASSERT_EQ(policy->keys.size(), 1u);
+  EXPECT_TRUE(policy->keys[0].name().starts_with("cache.nixos.org-")) << policy->keys[0].name();
+}
+
+TEST_F(Stores, ARealSignatureByNixIsGoodUnderItsPublicKeyOnly) {
+  const StorePath top = build_top();
+  const std::string file = dir() + "/nix-secret";
+  for (const char* name : {"ours-1", "other-1"})
+    ASSERT_TRUE(sys::run_checked(
+        {.argv = {"nix-store", "--generate-binary-cache-key", name, file + name, file + name + ".public"}},
+        in_seconds(20)));
+  ASSERT_TRUE(sys::run_checked({.argv = {"nix", "--extra-experimental-features", "nix-command", "store",
+                                         "sign", "--recursive", "--key-file", file + "ours-1", top.str()}},
+                               in_seconds(20)));
+  const auto key_of = [&](const char* name) {
+    std::string text;
+    std::ifstream(file + name + ".public") >> text;
+    return std::vector<nix::PublicKey>{*nix::PublicKey::parse(text)};
+  };
+  const auto closure = nix::query_closure(*local_, top, in_seconds(10));
+  ASSERT_TRUE(closure) << closure.error().message;
+  for (const auto& info : *closure) {
+    EXPECT_TRUE(nix::is_signed(info, key_of("ours-1"))) << info.path.str();
+    EXPECT_FALSE(nix::is_signed(info, key_of("other-1"))) << info.path.str();
+  }
 }
 
 }  // namespace
