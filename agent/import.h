@@ -35,8 +35,9 @@ struct ImportStats {
 // this host's substituters have; what they then can't give comes over the stream. On success the closure is
 // valid, synced to disk and held by <state_dir>/gcroots/flurry/<deployment-id>-<hash>-incoming, which stays
 // until somebody removes it. On an error the controller has been told, as far as it still listens; what was
-// registered stays valid, what was not leaves nothing behind, and a second copy sends the rest. Does not own
-// the descriptors. One thread.
+// registered stays valid, what was not is never valid (files that Nix had unpacked of it it replaces at the
+// next copy of that path, or removes with the garbage), and a second copy sends the rest. Does not own the
+// descriptors. One thread.
 Result<ImportStats> run_import(int in_fd, int out_fd, const ImportOptions& options = {});
 
 }  // namespace flurry::agent
