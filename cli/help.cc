@@ -48,6 +48,9 @@ constexpr OptionSpec kOptions[] = {
     {"sign-key", 0, "FILE",
      "sign what is copied with this secret key, as\n"
      "nix-store --generate-binary-cache-key makes it"},
+    {"no-substitute", 0, "",
+     "send all: no host fetches from its binary caches,\n"
+     "whatever the flake says"},
     {"eval-memory", 0, "SIZE",
      "memory that evaluation may take: 512M, 4G\n"
      "(default: three quarters of what is available)"},
@@ -72,22 +75,39 @@ constexpr ExitCodeSpec kSkipped{6, "nothing failed, but some host was skipped"};
 constexpr ExitCodeSpec kStopped{130, "stopped by the user"};
 
 VerbSpec deploy_spec() {
-  return {
-      Verb::kDeploy,
-      "deploy",
-      "bring hosts to what the flake says",
-      "Evaluates, builds and copies each host's system, activates it, runs its health\n"
-      "checks, confirms over a new connection that it can still be reached, and only then\n"
-      "makes it the boot default. A host that fails any of this, or hears no confirmation\n"
-      "in time, goes back by itself to the system that ran before. One host's failure does\n"
-      "not disturb the others. Ctrl-C once starts nothing new, twice detaches.",
-      {"on",         "parallel", "goal",        "no-magic-rollback", "confirm-timeout", "allow-no-rollback",
-       "yes",        "output",   "schema",      "override-input",    "option",          "max-jobs",
-       "cores",      "builders", "keep-failed", "sign-key",          "eval-memory",     "impure",
-       "show-trace", "verbose",  "help"},
-      {kGood, kUsage, kNix, kConnection, kRolledBack, kLook, kSkipped, kStopped},
-      {"flurry deploy", "flurry deploy .#web-01,web-02", "flurry deploy --on '@web & !web-03' -p 4",
-       "flurry deploy github:example/fleet --goal dry-activate"}};
+  return {Verb::kDeploy,
+          "deploy",
+          "bring hosts to what the flake says",
+          "Evaluates, builds and copies each host's system, activates it, runs its health\n"
+          "checks, confirms over a new connection that it can still be reached, and only then\n"
+          "makes it the boot default. A host that fails any of this, or hears no confirmation\n"
+          "in time, goes back by itself to the system that ran before. One host's failure does\n"
+          "not disturb the others. Ctrl-C once starts nothing new, twice detaches.",
+          {"on",
+           "parallel",
+           "goal",
+           "no-magic-rollback",
+           "confirm-timeout",
+           "allow-no-rollback",
+           "yes",
+           "output",
+           "schema",
+           "override-input",
+           "option",
+           "max-jobs",
+           "cores",
+           "builders",
+           "keep-failed",
+           "sign-key",
+           "no-substitute",
+           "eval-memory",
+           "impure",
+           "show-trace",
+           "verbose",
+           "help"},
+          {kGood, kUsage, kNix, kConnection, kRolledBack, kLook, kSkipped, kStopped},
+          {"flurry deploy", "flurry deploy .#web-01,web-02", "flurry deploy --on '@web & !web-03' -p 4",
+           "flurry deploy github:example/fleet --goal dry-activate"}};
 }
 
 VerbSpec build_spec() {
@@ -104,15 +124,16 @@ VerbSpec build_spec() {
 }
 
 VerbSpec push_spec() {
-  return {Verb::kPush,
-          "push",
-          "build and copy, and activate nothing",
-          "Evaluates, builds and copies each host's system to it, where it waits for a later\n"
-          "`flurry deploy`, which then has nothing to copy. Nothing that runs there changes.",
-          {"on", "parallel", "output", "schema", "override-input", "option", "max-jobs", "cores", "builders",
-           "keep-failed", "sign-key", "eval-memory", "impure", "show-trace", "verbose", "help"},
-          {{0, "every host has it"}, kUsage, kNix, kConnection, kSkipped, kStopped},
-          {"flurry push", "flurry push --on '@web & !web-03' -p 4"}};
+  return {
+      Verb::kPush,
+      "push",
+      "build and copy, and activate nothing",
+      "Evaluates, builds and copies each host's system to it, where it waits for a later\n"
+      "`flurry deploy`, which then has nothing to copy. Nothing that runs there changes.",
+      {"on", "parallel", "output", "schema", "override-input", "option", "max-jobs", "cores", "builders",
+       "keep-failed", "sign-key", "no-substitute", "eval-memory", "impure", "show-trace", "verbose", "help"},
+      {{0, "every host has it"}, kUsage, kNix, kConnection, kSkipped, kStopped},
+      {"flurry push", "flurry push --on '@web & !web-03' -p 4"}};
 }
 
 VerbSpec plan_spec() {

@@ -185,7 +185,8 @@ Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
   };
   const copy::CopyOptions options{.key = parts_.signing_key,
                                   .bases = wanted.bases,
-                                  .shared = hosts_.size() > 1 ? &shared_blocks_ : nullptr};
+                                  .shared = hosts_.size() > 1 ? &shared_blocks_ : nullptr,
+                                  .substitute = parts_.fleet.hosts[host].substitute_on_target};
   for (const auto& path : wanted.paths) {
     ASSIGN_OR_RETURN(const auto stats,
                      copy::copy_closure(session.connection(), session.agent_commands(),
@@ -197,6 +198,9 @@ Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
     account.delta_paths += stats.delta_paths;
     account.delta_bytes += stats.delta_bytes;
     account.wire_bytes += stats.wire_bytes;
+    if (!stats.substitution_error.empty())
+      parts_.happenings.push(HostLine{
+          host, Stage::kCopy, "warning: sent what the host could not fetch: " + stats.substitution_error});
     before = {account.copied_bytes, account.copied_bytes, account.copied_paths, account.copied_paths,
               account.wire_bytes};
   }

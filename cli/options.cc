@@ -195,6 +195,8 @@ bool read_flag(const std::string& name, Options& options) {
     options.magic_rollback = false;
   else if (name == "allow-no-rollback")
     options.allow_no_rollback = true;
+  else if (name == "no-substitute")
+    options.substitute = false;
   else if (name == "yes")
     options.yes = true;
   else if (name == "show-trace")

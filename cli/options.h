@@ -27,6 +27,7 @@ struct Options {
   Goal goal = Goal::kSwitch;
   bool magic_rollback = true;
   bool allow_no_rollback = false;
+  bool substitute = true;  // false: no host fetches itself, whatever the flake says
   std::optional<Millis> confirm_timeout;
   bool yes = false;
   bool show_trace = false;

@@ -174,6 +174,7 @@ Result<Fleet> parse_colmena_json(std::string_view json) {
     auto name = HostName::parse(it.key());
     if (!name) return wrong(place, name.error().message);
     Node node{.host = {.name = *std::move(name)}};
+    node.host.substitute_on_target = true;  // there is no field, only --no-substitute
     RETURN_IF_ERROR(read_fields<Node>(it.value(), place + ".deployment", kNodeFields, node));
     if (!node.has_address) continue;
     RETURN_IF_ERROR(finish_host(place, node.host));

@@ -223,6 +223,7 @@ void take_settings(const Settings& from, HostConfig& host) {
   host.health.deadline = std::max(2 * host.health.min_healthy, host.confirm_timeout);
   host.magic_rollback = from.magic_rollback;
   host.auto_rollback = from.auto_rollback;
+  host.substitute_on_target = !from.fast_connection;
 }
 
 Result<HostConfig> to_host(const std::string& name, const Json& json, const Top& top) {

@@ -20,8 +20,6 @@ bool any_check(const HostConfig& host, Test test) {
 }
 
 constexpr HostRule kHostRules[] = {
-    {"substituteOnTarget", "substituting on the target",
-     [](const HostConfig& h) { return h.substitute_on_target; }},
     {"profiles.system.user", "a system profile of a user other than root",
      [](const HostConfig& h) {
        const auto system = h.profiles.find("system");

@@ -101,8 +101,8 @@ std::string describe_start(const DeploymentInfo& info) {
 
 bool is_shown(Stage stage, int verbosity) {
   if (verbosity > 0) return true;
-  return stage != Stage::kEvaluate && stage != Stage::kBuild && stage != Stage::kCopy &&
-         stage != Stage::kActivate && stage != Stage::kRollBack;
+  return stage != Stage::kEvaluate && stage != Stage::kBuild && stage != Stage::kActivate &&
+         stage != Stage::kRollBack;
 }
 
 std::string describe_copy(const CopyState& state) {

@@ -25,6 +25,8 @@ std::string selection_of(const Options& options) {
 Result<Fleet> load_selected(Context& context) {
   ASSIGN_OR_RETURN(Fleet fleet,
                    context.evaluator.load_fleet(context.options.flake, sys::now() + kLoadTimeout, {}));
+  if (!context.options.substitute)
+    for (auto& host : fleet.hosts) host.substitute_on_target = false;
   for (const auto& note : doubtful_addresses(fleet)) context.reporter.note(note);
   const std::string text = selection_of(context.options);
   if (text.empty()) return fleet;

@@ -57,6 +57,13 @@ TEST(Options, DeployWithEverything) {
   EXPECT_EQ(options->output, OutputFormat::kJson);
 }
 
+TEST(Options, AllIsSentWhereTheUserSaysSo) {
+  EXPECT_TRUE(parse({"deploy"})->substitute);
+  EXPECT_FALSE(parse({"deploy", "--no-substitute"})->substitute);
+  EXPECT_FALSE(parse({"push", "--no-substitute"})->substitute);
+  EXPECT_FALSE(parse({"build", "--no-substitute"}));
+}
+
 TEST(Options, ASchemaGoesByTheNameOfItsOutputToo) {
   const std::pair<const char*, FleetSchema> names[] = {
       {"flurry", FleetSchema::kFlurry},

@@ -66,7 +66,7 @@ TEST(FleetJson, HostsStandOverDefaultsFieldByField) {
 TEST(FleetJson, Accepts) {
   const std::string cases[] = {
       rollout(R"("batches":["100%"],"maxFailures":0,"onFailure":"stop","bake":0)"),
-      host(R"("buildOn":"local","substituteOnTarget":false,"profilesOrder":["system"])"),
+      host(R"("buildOn":"local","substituteOnTarget":true,"profilesOrder":["system"])"),
       host(R"("sshOptions":[],"privilegeEscalationCommand":[])"),
       check(R"("command":"true\nfalse")"),
       check(R"("command":["/bin/test","-e","/x"],"timeout":"1h")"),
@@ -196,7 +196,6 @@ TEST(FleetJson, RefusesWhatIsToComeOnlyWhenItMatters) {
   const std::string no = " is not supported yet by this version";
   const std::string h = "flurry.hosts.web-01.";
   const std::pair<std::string, std::string> cases[] = {
-      {host(R"("substituteOnTarget":true)"), h + "substituteOnTarget: substituting on the target" + no},
       {check(R"("grpc":"localhost:50051")"), h + "health.checks: a grpc check" + no},
       {check(R"("tcp":"a:1","from":"controller")"), h + "health.checks: a check from the controller" + no},
       {rollout(R"("canary":"a")"), "flurry.rollout.canary:" + no},

@@ -75,6 +75,7 @@ TEST(DeployRs, EverySettingMayStandAtEveryLevelAndTheDeepestWins) {
        [](const HostConfig& h) { return "\"" + h.privilege_escalation_command.at(0) + "\""; }},
       {"magicRollback", "false", "true", [](const HostConfig& h) { return kFlag(h.magic_rollback); }},
       {"autoRollback", "false", "true", [](const HostConfig& h) { return kFlag(h.auto_rollback); }},
+      {"fastConnection", "false", "true", [](const HostConfig& h) { return kFlag(!h.substitute_on_target); }},
       {"confirmTimeout", "11", "22",
        [](const HostConfig& h) { return std::to_string(h.confirm_timeout.count() / 1000); }},
       {"activationTimeout", "11", "22",
@@ -153,6 +154,7 @@ TEST(DeployRs, HasItsOwnDefaults) {
   EXPECT_EQ(host.activation_timeout, Millis(240'000));
   EXPECT_TRUE(host.magic_rollback && host.auto_rollback);
   EXPECT_FALSE(host.target_user);
+  EXPECT_TRUE(host.substitute_on_target);
 }
 
 TEST(DeployRs, IgnoresWhatDeployRsIgnoresButNotATypingError) {
@@ -206,6 +208,7 @@ TEST(Colmena, ReadsTheDeploymentOfEachNode) {
   EXPECT_EQ(host.name.str(), "web");
   EXPECT_EQ(host.target_hosts, std::vector<std::string>{"203.0.113.2"});
   EXPECT_EQ(host.target_port, 2222);
+  EXPECT_TRUE(host.substitute_on_target) << "colmena's default";
   EXPECT_EQ(host.target_user, "deploy");
   EXPECT_EQ(host.tags, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(host.ssh_options, std::vector<std::string>{"-A"});
