@@ -145,7 +145,7 @@ VerbSpec plan_spec() {
           "that takes on the wire. Nothing on a host is changed. Hosts that build for\n"
           "themselves (buildOn = \"target\") are named, and not asked.",
           {"on", "parallel", "output", "schema", "override-input", "option", "max-jobs", "cores", "builders",
-           "keep-failed", "eval-memory", "impure", "show-trace", "verbose", "help"},
+           "keep-failed", "no-substitute", "eval-memory", "impure", "show-trace", "verbose", "help"},
           {{0, "every host has said what it lacks"}, kUsage, kNix, kConnection, kSkipped, kStopped},
           {"flurry plan", "flurry plan --on @web --output json"}};
 }

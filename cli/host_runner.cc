@@ -197,6 +197,8 @@ Result<ActionValue> HostRunner::copy(size_t host, const action::Copy& wanted) {
     account.copied_bytes += stats.copied_bytes;
     account.delta_paths += stats.delta_paths;
     account.delta_bytes += stats.delta_bytes;
+    account.substituted_paths += stats.substituted_paths;
+    account.substituted_bytes += stats.substituted_bytes;
     account.wire_bytes += stats.wire_bytes;
     if (!stats.substitution_error.empty())
       parts_.happenings.push(HostLine{
@@ -216,7 +218,8 @@ Result<ActionValue> HostRunner::plan(size_t host, const action::Copy& wanted) {
     auto store = nix::Daemon::connect(sys::now() + kStoreTimeout);
     if (!store) return store.error().with_context("the local Nix store");
     const copy::CopyOptions options{.bases = wanted.bases,
-                                    .shared = hosts_.size() > 1 ? &shared_blocks_ : nullptr};
+                                    .shared = hosts_.size() > 1 ? &shared_blocks_ : nullptr,
+                                    .substitute = parts_.fleet.hosts[host].substitute_on_target};
     for (const auto& path : wanted.paths) {
       ASSIGN_OR_RETURN(const auto estimate,
                        copy::estimate_copy(session.connection(), session.agent_commands(),

@@ -41,6 +41,8 @@ struct CopyAccount {
   uint64_t copied_bytes = 0;
   uint64_t delta_paths = 0;  // of the copied ones, those that went as deltas
   uint64_t delta_bytes = 0;
+  uint64_t substituted_paths = 0;  // that the host fetched itself
+  uint64_t substituted_bytes = 0;
   uint64_t wire_bytes = 0;
   Millis elapsed{0};
 };

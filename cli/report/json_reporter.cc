@@ -116,6 +116,8 @@ void JsonReporter::copied(const std::string& host, const CopyAccount& account) {
   out.set_delta_paths(account.delta_paths);
   out.set_delta_bytes(account.delta_bytes);
   out.set_wire_bytes(account.wire_bytes);
+  out.set_substituted_paths(account.substituted_paths);
+  out.set_substituted_bytes(account.substituted_bytes);
   out.set_elapsed_ms(static_cast<uint64_t>(std::max<long long>(account.elapsed.count(), 0)));
   write(std::move(event));
 }

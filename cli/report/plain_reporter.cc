@@ -45,7 +45,7 @@ void PlainReporter::planned(const std::string& host, const CopyPlan& plan) {
 
 void PlainReporter::copied(const std::string& host, const CopyAccount& account) {
   memory_.copied(account);
-  if (account.copied_paths > 0) say(host, "copied " + describe_copied(account));
+  if (account.copied_paths + account.substituted_paths > 0) say(host, "copied " + describe_copied(account));
 }
 
 void PlainReporter::ended(const std::string& host, const HostResult& result, Millis elapsed) {

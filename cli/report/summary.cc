@@ -127,7 +127,11 @@ std::string describe_copied(const CopyAccount& account) {
   const std::string saved = describe_saved(account.copied_bytes, account.wire_bytes);
   if (!saved.empty()) out += " (" + saved + ")";
   if (account.delta_paths > 0) out += ", " + std::to_string(account.delta_paths) + " of them as deltas";
-  const uint64_t there = account.closure_paths - std::min(account.closure_paths, account.copied_paths);
+  if (account.substituted_paths > 0)
+    out += "; " + std::to_string(account.substituted_paths) + " (" + format_bytes(account.substituted_bytes) +
+           ") fetched by the host";
+  const uint64_t brought = account.copied_paths + account.substituted_paths;
+  const uint64_t there = account.closure_paths - std::min(account.closure_paths, brought);
   if (there > 0) out += "; " + std::to_string(there) + (there == 1 ? " was there" : " were there");
   return out;
 }
@@ -139,6 +143,8 @@ void RunMemory::copied(const CopyAccount& account) {
   copied_.copied_bytes += account.copied_bytes;
   copied_.delta_paths += account.delta_paths;
   copied_.delta_bytes += account.delta_bytes;
+  copied_.substituted_paths += account.substituted_paths;
+  copied_.substituted_bytes += account.substituted_bytes;
   copied_.wire_bytes += account.wire_bytes;
 }
 
@@ -192,7 +198,8 @@ std::string RunMemory::summary(const std::vector<HostResult>& results, int exit_
     out += line + (reason.empty() ? time : pad(time, 6) + "  " + reason) + "\n";
   }
   out += "\n";
-  if (copied_.copied_paths > 0) out += "copied " + describe_copied(copied_) + "\n";
+  if (copied_.copied_paths + copied_.substituted_paths > 0)
+    out += "copied " + describe_copied(copied_) + "\n";
   const std::string last = count_outcomes(results, exit_code) + " (" + format_duration(elapsed) + ")";
   return out +
          (exit_code == 0   ? palette.green(last)

@@ -4,8 +4,8 @@ import json
 import os
 
 import pytest
-from harness import Lab, deploy_flake
-from steps import FAST, deploy, outcomes
+from harness import Expr, Lab, deploy_flake
+from steps import FAST, Run, deploy, outcomes
 
 POLICY = "/etc/flurry/agent.json"
 
@@ -18,6 +18,18 @@ def host():
 
 def flake_of(lab, release):
     return deploy_flake(lab.dir, {"h1": {"release": release}}, health=FAST)
+
+
+def big_flake(lab, release, count):
+    """A system with `count` files of 6 MB that nothing else has."""
+    noise = " ".join(f"""${{derivation {{ name = "noise-{release}-{i}"; system = "x86_64-linux"; builder = "/bin/sh";
+        args = [ "-c" "/bin/dd if=/dev/urandom of=$out bs=1000000 count=6; true" ]; }}}}""" for i in range(count))
+    return deploy_flake(lab.dir, {"h1": {"release": release, "with'": Expr('{ files.noise = "' + noise + '"; }')}},
+                        health=FAST)
+
+
+def all_is_whole(lab):
+    return "error" not in lab.enter("h1", "nix-store --verify --check-contents 2>&1", timeout=120)
 
 
 def events_of(lab, flake, *options):
@@ -83,3 +95,26 @@ def test_a_host_that_requires_signatures_refuses_what_has_none_and_takes_what_ha
         assert "no field 'requireSignature'" in why["h1"] and POLICY in why["h1"], why["h1"]
     finally:
         host.enter("h1", f"rm -f {POLICY}")
+
+
+def test_a_copy_whose_controller_is_killed_leaves_nothing_half_done_and_the_next_one_sends_the_rest(host):
+    flake = big_flake(host, "2.0", 40)
+    assert host.flurry("build", flake)[0] == 0
+    run = Run(host, "push", flake)
+    run.wait_for(lambda event: int(event.get("copy_progress", {}).get("paths_done", 0)) > 0)
+    run.process.kill()
+    run.process.wait(timeout=20)
+    assert all_is_whole(host)
+    (account,), progress = events_of(host, flake)
+    assert 0 < int(account["copied_paths"]) < 42, "what had arrived is not sent again"
+    assert int(progress[-1]["paths_total"]) == int(account["copied_paths"])
+    assert all_is_whole(host)
+
+
+def test_two_copies_of_the_same_at_once_both_succeed(host):
+    flake = big_flake(host, "3.0", 6)
+    runs = [host.start_flurry("push", flake, "--output", "json") for _ in range(2)]
+    for run in runs:
+        out, err = run.communicate(timeout=120)
+        assert run.returncode == 0, (out, err)
+    assert all_is_whole(host)

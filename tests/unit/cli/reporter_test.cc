@@ -242,7 +242,7 @@ TEST(JsonReporter, TellsWhatACopyCameTo) {
   Fixture f;
   JsonReporter reporter(f.out, f.clock);
   reporter.copying("web", {1000, 1000, 2, 2, 300});
-  reporter.copied("web", {5, 9000, 2, 1000, 1, 700, 300, Millis(1500)});
+  reporter.copied("web", {5, 9000, 2, 1000, 1, 700, 1, 50, 300, Millis(1500)});
   v1::Event progress, end;
   const std::string& text = f.out.text();
   const size_t line = text.find('\n') + 1;
@@ -257,6 +257,8 @@ TEST(JsonReporter, TellsWhatACopyCameTo) {
   EXPECT_EQ(account.copied_bytes(), 1000u);
   EXPECT_EQ(account.delta_paths(), 1u);
   EXPECT_EQ(account.delta_bytes(), 700u);
+  EXPECT_EQ(account.substituted_paths(), 1u);
+  EXPECT_EQ(account.substituted_bytes(), 50u);
   EXPECT_EQ(account.wire_bytes(), 300u);
   EXPECT_EQ(account.elapsed_ms(), 1500u);
 }
