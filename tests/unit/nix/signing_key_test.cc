@@ -35,6 +35,16 @@ TEST(SigningKey, SignsUnderItsNameAndOnlyOnce) {
   EXPECT_EQ(path.signatures[1].size(), 8 + 88u);
 }
 
+TEST(SigningKey, SignsBesideWhatAnotherKeyOfItsNameSigned) {
+  const auto key = load("cache-1:" + std::string(kSecret));
+  ASSERT_TRUE(key) << key.error().message;
+  nix::PathInfo path = info();
+  path.signatures.push_back("cache-1:" + std::string(86, 'A') + "==");
+  key->add_to(path);
+  ASSERT_EQ(path.signatures.size(), 2u);
+  EXPECT_EQ(path.signatures[1], key->sign(path));
+}
+
 TEST(SigningKey, RefusesWhatIsNoneAndNeverQuotesIt) {
   const std::string secret = kSecret;
   std::string other_public = secret;
