@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -26,13 +27,51 @@ constexpr Millis kPatience{60'000};  // never needed: all that will come is ther
 
 constexpr const char* kBase = "/nix/store/00000000000000000000000000000000-base";
 
-// The daemon's side of the worker protocol 1.35, for what an import asks.
+// What is in the store, and what its substituters have. Any thread.
+class Shelf {
+ public:
+  explicit Shelf(unsigned salt) : salt_(salt) {}
+
+  size_t added() const { return count(added_); }
+  size_t fetched() const { return count(fetched_); }
+  bool is_valid(const std::string& path) const {
+    const std::lock_guard lock(mutex_);
+    // Some paths are there from the start.
+    return added_.contains(path) || fetched_.contains(path) ||
+           (salt_ != 0 && (static_cast<unsigned char>(path[11]) + salt_) % 3 == 0);
+  }
+  void add(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    added_.insert(path);
+  }
+  bool is_promised(const std::string& path) const {
+    return !is_valid(path) && (static_cast<unsigned char>(path[12]) ^ salt_) % 2 == 0;
+  }
+  // False: it was promised, and isn't there.
+  bool fetch(const std::string& path) {
+    if ((salt_ & 16) != 0) return false;
+    const std::lock_guard lock(mutex_);
+    fetched_.insert(path);
+    return true;
+  }
+
+ private:
+  size_t count(const std::set<std::string>& paths) const {
+    const std::lock_guard lock(mutex_);
+    return paths.size();
+  }
+
+  const unsigned salt_;
+  mutable std::mutex mutex_;
+  std::set<std::string> added_, fetched_;
+};
+
+// The daemon's side of the worker protocol 1.35, for what an import asks on one connection.
 class Store {
  public:
-  explicit Store(unsigned salt) : salt_(salt) {}
+  Store(Shelf& shelf, int fd) : shelf_(shelf), fd_(fd) {}
 
-  void serve(int fd) {
-    fd_ = fd;
+  void serve() {
     u64();
     u64();  // magic and version
     say({0x6478696f, 0x123});
@@ -45,12 +84,6 @@ class Store {
     while (const uint64_t operation = u64()) answer(operation);
   }
 
-  size_t added() const { return added_.size(); }
-  bool is_valid(const std::string& path) const {
-    // Some paths are there from the start.
-    return added_.contains(path) || (salt_ != 0 && (static_cast<unsigned char>(path[11]) + salt_) % 3 == 0);
-  }
-
  private:
   static constexpr uint64_t kLast = 0x616c7473;
   static constexpr uint64_t kError = 0x63787470;
@@ -60,11 +93,11 @@ class Store {
       text();
       say({kLast, 1});
     } else if (operation == nix::kOpIsValidPath) {
-      say({kLast, is_valid(text())});
+      say({kLast, shelf_.is_valid(text())});
     } else if (operation == nix::kOpQueryValidPaths) {
       std::vector<std::string> valid;
       for (const auto& path : texts())
-        if (is_valid(path)) valid.push_back(path);
+        if (shelf_.is_valid(path)) valid.push_back(path);
       u64();
       say({kLast});
       std::string reply;
@@ -72,6 +105,14 @@ class Store {
       send(reply);
     } else if (operation == nix::kOpQueryPathInfo) {
       tell_of(text());
+    } else if (operation == nix::kOpSetOptions) {
+      for (int i = 0; i < 12; ++i) u64();
+      FLURRY_CHECK(u64() == 0);  // settings
+      say({kLast});
+    } else if (operation == nix::kOpQueryMissing) {
+      tell_promised();
+    } else if (operation == nix::kOpBuildPaths) {
+      fetch();
     } else {
       FLURRY_CHECK(operation == nix::kOpAddToStoreNar);
       add();
@@ -93,6 +134,28 @@ class Store {
     send(none);
   }
 
+  void tell_promised() {
+    std::vector<std::string> promised;
+    for (const auto& path : texts())
+      if (shelf_.is_promised(path)) promised.push_back(path);
+    say({kLast, 0});  // nothing to build
+    std::string reply;
+    nix::put_strs(reply, promised);
+    send(reply);
+    say({0, 0, 0});  // unknown ones, bytes
+  }
+
+  void fetch() {
+    bool has_all = true;
+    for (const auto& path : texts()) {
+      FLURRY_CHECK(shelf_.is_promised(path));
+      has_all = shelf_.fetch(path) && has_all;
+    }
+    u64();  // mode
+    if (!has_all) return refuse("not there");
+    say({kLast, 1});
+  }
+
   void add() {
     const std::string path = text();
     text();  // deriver
@@ -110,17 +173,21 @@ class Store {
     while (const uint64_t frame = u64()) nar += bytes(frame);
     const auto taken = parser.feed(nar);
     if (taken && parser.is_done() && *taken == nar.size() && nar.size() == size) {
-      for (const auto& reference : references) FLURRY_CHECK(reference == path || is_valid(reference));
-      FLURRY_CHECK(!is_valid(path));
-      added_.insert(path);
+      for (const auto& reference : references) FLURRY_CHECK(reference == path || shelf_.is_valid(reference));
+      FLURRY_CHECK(!shelf_.is_valid(path));
+      shelf_.add(path);
       return say({kLast});
     }
+    refuse("bad archive");
+  }
+
+  void refuse(const char* why) {
     std::string refusal;
     nix::put_u64(refusal, kError);
     nix::put_str(refusal, "Error");
     nix::put_u64(refusal, 0);
     nix::put_str(refusal, "Error");
-    nix::put_str(refusal, "bad archive");
+    nix::put_str(refusal, why);
     nix::put_u64(refusal, 0);
     nix::put_u64(refusal, 0);
     send(refusal);
@@ -155,9 +222,8 @@ class Store {
     send(out);
   }
 
-  const unsigned salt_;
-  int fd_ = -1;
-  std::set<std::string> added_;
+  Shelf& shelf_;
+  const int fd_;
 };
 
 // The type of the last frame that the import sent.
@@ -182,23 +248,24 @@ transfer::FrameType last_answer(int fd) {
 void run_one(std::string_view input_bytes) {
   static const Folder folder;
   Input input(input_bytes);
-  Store store(input.byte());
+  Shelf store(input.byte());
   auto controller = sys::socket_pair();
   FLURRY_CHECK(controller);
   FLURRY_CHECK(sys::write_all(controller->second.get(), input.rest(), sys::now() + kPatience));
   ::shutdown(controller->second.get(), SHUT_WR);
 
-  Store bases(0);
   std::ofstream(folder.path() + std::string(kBase).substr(10)) << "what the host has had before";
+  std::mutex servers_mutex;
   std::vector<std::thread> servers;
   agent::ImportOptions options{
       .store_dir = folder.path(), .state_dir = folder.path(), .space_margin_bytes = 0};
   options.idle_timeout = kPatience;
   options.connect = [&](TimePoint deadline) -> Result<nix::Daemon> {
     ASSIGN_OR_RETURN(auto ends, sys::socket_pair());
-    FLURRY_CHECK(servers.size() < 2);
-    Store& which = servers.empty() ? store : bases;
-    servers.emplace_back([&which, fd = std::move(ends.second)] { which.serve(fd.get()); });
+    // The store's, the one that fetches, the one that knows what came of that, and the one for bases.
+    const std::lock_guard lock(servers_mutex);
+    FLURRY_CHECK(servers.size() < 4);
+    servers.emplace_back([&store, fd = std::move(ends.second)] { Store(store, fd.get()).serve(); });
     return nix::Daemon::open(std::move(ends.first), deadline);
   };
   const auto stats = agent::run_import(controller->first.get(), controller->first.get(), options);
@@ -212,6 +279,7 @@ void run_one(std::string_view input_bytes) {
   FLURRY_CHECK(last == (stats ? transfer::FrameType::kDone : transfer::FrameType::kError));
   if (stats) {
     FLURRY_CHECK(stats->paths == store.added());
+    FLURRY_CHECK(stats->substituted_paths == store.fetched());
     for (const auto& link : std::filesystem::directory_iterator(roots + "/flurry"))
       FLURRY_CHECK(store.is_valid(std::filesystem::read_symlink(link.path()).string()));
     std::filesystem::remove_all(roots);
