@@ -26,7 +26,8 @@ void check_hello(std::string_view payload) {
   FLURRY_CHECK(hello->path_count > 0 && hello->path_count <= transfer::kClosurePathsMax);
   const auto again = agent::decode_hello(copy::encode_hello(*hello));
   FLURRY_CHECK(again && again->top == hello->top && again->deployment == hello->deployment &&
-               again->path_count == hello->path_count && again->substitute == hello->substitute);
+               again->path_count == hello->path_count && again->substitute == hello->substitute &&
+               again->only_question == hello->only_question);
 }
 
 void check_paths(std::string_view payload, size_t count_max) {

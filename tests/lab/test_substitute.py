@@ -100,6 +100,19 @@ def test_a_host_fetches_what_its_cache_has_and_is_sent_the_rest(both, cache):
         assert "cache-1:" in said, "it came with the cache's signature"
 
 
+def test_a_plan_tells_what_a_host_would_fetch_and_fetches_nothing(both, cache):
+    flake = deploy_flake(both.dir, noisy("planned"), health=FAST, flurry={"defaults": {"substituteOnTarget": True}})
+    cache.add(noise_of(both, both.build(toplevel(flake, "h1")), "planned"))
+    use(both, cache.start(), cache.key)
+    code, events = both.flurry_json("plan", flake)
+    plans = [e["host_planned"] for e in events if "host_planned" in e]
+    assert code == 0 and len(plans) == 2, events
+    for plan in plans:
+        assert int(plan["substituted_paths"]) == 1 and int(plan["substituted_bytes"]) > NOISE, plan
+        assert int(plan["wire_bytes"]) < NOISE, plan
+    assert not cache.nars_asked()
+
+
 def test_all_is_sent_where_the_user_says_so(both, cache):
     flake = deploy_flake(both.dir, noisy("sent"), health=FAST, flurry={"defaults": {"substituteOnTarget": True}})
     cache.add(noise_of(both, both.build(toplevel(flake, "h1")), "sent"))

@@ -61,6 +61,7 @@ TEST(Options, AllIsSentWhereTheUserSaysSo) {
   EXPECT_TRUE(parse({"deploy"})->substitute);
   EXPECT_FALSE(parse({"deploy", "--no-substitute"})->substitute);
   EXPECT_FALSE(parse({"push", "--no-substitute"})->substitute);
+  EXPECT_FALSE(parse({"plan", "--no-substitute"})->substitute);
   EXPECT_FALSE(parse({"build", "--no-substitute"}));
 }
 
