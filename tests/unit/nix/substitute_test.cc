@@ -173,6 +173,28 @@ TEST_F(Substitutes, AnImportWhoseControllerIsGoneFetchesNoMore) {
   EXPECT_FALSE(stats);  // and the host's threads have an end
 }
 
+TEST(BuildEvents, ADownloadThatIsTriedAgainOrStandsStillIsNoProgress) {
+  constexpr uint64_t kCopyPath = 100, kDownload = 101, kProgress = 105;
+  nix::BuildEvents events({});
+  events.start(1, kCopyPath, {});
+  events.start(2, kDownload, {});
+  EXPECT_EQ(events.steps(), 0u);
+  events.result(1, kProgress, {uint64_t{10}, uint64_t{100}});
+  events.result(2, kProgress, {uint64_t{5}, uint64_t{50}});
+  EXPECT_EQ(events.steps(), 2u);
+  EXPECT_EQ(events.copied_bytes(), 10u) << "those of the store alone";
+  for (int i = 0; i < 3; ++i) {
+    events.result(2, kProgress, {uint64_t{5}, uint64_t{50}});
+    events.stop(2);
+    events.start(2, kDownload, {});
+  }
+  events.result(1, kProgress, {});
+  events.result(1, kProgress, {std::string("10")});
+  EXPECT_EQ(events.steps(), 2u + 2u) << "only what a try brings anew";
+  events.stop(1);
+  EXPECT_EQ(events.steps(), 5u) << "a path is done";
+}
+
 TEST(SendOrder, SendsAtOnceWhatRefersToNothingThatIsFetched) {
   const auto info = [](char name, const std::string& refers_to) {
     const auto path = [](char c) { return *StorePath::parse("/nix/store/" + std::string(32, c) + "-p"); };
