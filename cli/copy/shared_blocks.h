@@ -15,7 +15,8 @@ namespace flurry::copy {
 
 // What many hosts get is read, compressed and compared with a base once. Holds the blocks of NARs and the
 // deltas that were asked for last, within a bound; a host that comes later than that has them made again. A
-// holder of a block keeps it though it is dropped here, hence the shared pointers. Any thread.
+// holder of a block keeps it though it is dropped here, hence the shared pointers. `make` only reads files
+// and computes, so waits for another thread's end without a deadline. Any thread.
 class SharedBlocks {
  public:
   using Block = std::shared_ptr<const transfer::PackedBlock>;

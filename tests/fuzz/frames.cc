@@ -33,7 +33,7 @@ bool add_block(const Frame& block, Frames& out) {
   out.blocks.push_back(std::make_unique<std::string>(*content));
   for (std::string_view rest = *out.blocks.back(); !rest.empty();) {
     const auto frame = transfer::decode_frame(rest);
-    if (!frame || !*frame || (*frame)->type >= transfer::FrameType::kBlock) return false;
+    if (!frame || !*frame || transfer::is_wrapping((*frame)->type)) return false;
     out.frames.push_back(**frame);
     rest.remove_prefix(transfer::kFrameHeaderSize + (*frame)->payload.size());
   }
@@ -56,7 +56,7 @@ Frames decode_all(std::string_view bytes) {
       FLURRY_CHECK(part && !*part);
     }
     bytes.remove_prefix(encoded.size());
-    if ((*frame)->type < transfer::FrameType::kBlock)
+    if (!transfer::is_wrapping((*frame)->type))
       out.frames.push_back(**frame);
     else if (!add_block(**frame, out))
       return out;
