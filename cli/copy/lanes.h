@@ -16,8 +16,9 @@ namespace flurry::copy {
 // The command line that runs a verb of the agent on the host.
 using AgentCommand = std::function<std::string(const std::string& verb_and_words)>;
 
-// Opens more channels to an import, on a thread of its own, while the copy goes on over the first. A channel
-// that the host refuses is done without. Every method on one thread.
+// Opens more channels to an import, on threads of its own, while the copy goes on over the first. A channel
+// that the host refuses is done without. Every method on one thread; the end of it waits for those that are
+// just being opened.
 class Lanes {
  public:
   struct Ready {
@@ -26,8 +27,7 @@ class Lanes {
   };
 
   // The connection must outlive it. `address`: as the import told.
-  Lanes(Connection& connection, const AgentCommand& command, std::string address, uint8_t count);
-  ~Lanes();
+  Lanes(Connection& connection, const AgentCommand& command, const std::string& address, uint8_t count);
 
   // Those that the import can read from since the last call. Does not wait.
   std::vector<Ready> take_ready();
@@ -40,7 +40,7 @@ class Lanes {
 
   sys::BoundedQueue<Opened> opened_{transfer::kLanesMax};
   std::vector<std::unique_ptr<RemoteProcess>> processes_;
-  std::jthread thread_;  // last: it uses the rest
+  std::vector<std::jthread> threads_;  // last: they use the rest
 };
 
 }  // namespace flurry::copy

@@ -74,7 +74,9 @@ void CompressionChoice::judge_link() {
 // For a byte of content: one thread reads and compresses it while others send what was compressed before.
 double CompressionChoice::micros_for(size_t level) const {
   const double left = level == 0 ? 1 : left_ * kLevels[level].left;
-  return std::max(read_ + pack_ * kLevels[level].work, link_ * left);
+  // What saves little more is only for links that leave half of a core's time to the cipher and the receiver.
+  const double spare = kLevels[level].work > 1 ? 2 : 1;
+  return std::max(spare * (read_ + pack_ * kLevels[level].work), link_ * left);
 }
 
 }  // namespace flurry::transfer
