@@ -34,8 +34,8 @@ class CompressionChoice {
 
   size_t chosen_ = 1;         // of the levels
   double read_ = 1 / 2000.0;  // microseconds for a byte of content
-  double pack_ = 1 / 300.0;   // the same, by level 1
-  double left_ = 0.45;        // bytes on the wire of a byte of content, by level 1
+  double pack_ = 1 / 430.0;   // the same, by level -1
+  double left_ = 0.48;        // bytes on the wire of a byte of content, by level -1
   double link_ = 0;           // microseconds for a byte on the wire, as far as is known
   double measured_link_ = 0;  // the same, when it last held us up
   uint64_t patience_ = 1;     // stretches without a wait until it is taken to be faster
