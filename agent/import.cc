@@ -26,6 +26,11 @@ using transfer::FrameType;
 
 // How often the controller hears how far the fetching is, at least.
 constexpr Millis kSignOfLife{2000};
+// How much of a delta is restored at a time.
+constexpr size_t kRestored = 64 << 10;
+// How many paths are told as stored at once, unless that took too long.
+constexpr size_t kStoredWords = 64;
+constexpr Millis kStoredInterval{50};
 
 Error unexpected() { return {ErrorKind::kInvalidInput, "the controller sent a frame out of order"}; }
 
@@ -187,10 +192,11 @@ class Import {
 
   // The daemon registers one path while the next ones come in.
   Result<void> receive_paths(nix::Daemon& daemon) {
-    const auto stored = daemon.add_paths([this] { return next_path(); },
-                                         [this](std::span<char> buffer) { return read_nar(buffer); },
-                                         [this](size_t count) { stored_ += count; }, options_.idle_timeout);
-    chunk_ = {};
+    const nix::PathStream paths{.next = [this] { return next_path(); },
+                                .nar = [this] { return next_of_nar(); },
+                                .is_ready = [this] { return frames_.has_block() && !substitution_; }};
+    const auto stored =
+        daemon.add_paths(paths, [this](size_t count) { stored_ += count; }, options_.idle_timeout);
     const auto told = tell_stored();
     if (stored) return told;
     failed_index_ = arrivals_->failed_after(stored_);
@@ -233,30 +239,25 @@ class Import {
     return frame.payload;
   }
 
-  // The NAR of the path that next_path() gave last.
-  Result<size_t> read_nar(std::span<char> buffer) {
-    if (delta_) return read_delta(buffer);
-    if (chunk_.empty()) {
-      if (parser_->is_done()) return size_t{0};
-      ASSIGN_OR_RETURN(chunk_, next_chunk(*parser_));
-    }
-    const size_t n = std::min(buffer.size(), chunk_.size());
-    std::copy_n(chunk_.data(), n, buffer.data());
-    chunk_.remove_prefix(n);
-    return n;
+  // The next piece of the NAR of the path that next_path() gave last.
+  Result<std::string_view> next_of_nar() {
+    if (delta_) return read_delta();
+    if (parser_->is_done()) return std::string_view();
+    return next_chunk(*parser_);
   }
 
-  Result<size_t> read_delta(std::span<char> buffer) {
-    ASSIGN_OR_RETURN(const size_t n, delta_->read(buffer));
-    if (n == 0) return n;
-    ASSIGN_OR_RETURN(const size_t used, parser_->feed(std::string_view(buffer.data(), n)));
+  Result<std::string_view> read_delta() {
+    restored_.resize(kRestored);
+    ASSIGN_OR_RETURN(const size_t n, delta_->read(restored_));
+    const std::string_view piece(restored_.data(), n);
+    if (piece.empty()) return piece;
+    ASSIGN_OR_RETURN(const size_t used, parser_->feed(piece));
     if (used != n) return Error{ErrorKind::kInvalidInput, "bytes after the end of the NAR"};
-    return n;
+    return piece;
   }
 
   // Had another process registered the path meanwhile, the daemon may not have read to the end.
   Result<void> skip_rest() {
-    chunk_ = {};
     if (std::exchange(delta_, std::nullopt)) {
       while (!delta_has_ended_) RETURN_IF_ERROR(next_piece());
       return {};
@@ -265,10 +266,14 @@ class Import {
     return {};
   }
 
-  // Only while no chunk is held: sending moves the bytes that it points to.
+  // Only while no chunk is held: sending moves the bytes that it points to. A word on each of many small
+  // paths would cost more than they do.
   Result<void> tell_stored() {
-    const size_t count = stored_ - std::exchange(told_, stored_);
+    const size_t count = stored_ - told_;
     if (count == 0) return {};
+    if (count < kStoredWords && frames_.has_block() && sys::now() < stored_told_at_ + kStoredInterval) return {};
+    told_ = stored_;
+    stored_told_at_ = sys::now();
     return frames_.send(FrameType::kStored, encode_stored(static_cast<uint32_t>(count)));
   }
 
@@ -302,11 +307,12 @@ class Import {
   TimePoint next_sign_{};
   size_t stored_ = 0;                        // of those that began to come
   size_t told_ = 0;                          // of stored_
+  TimePoint stored_told_at_{};
   std::optional<nix::NarParser> parser_;     // of the path that comes in
-  std::string_view chunk_;                   // of its last frame, what the daemon has not got yet
   std::optional<nix::Daemon> bases_;         // asked about bases, which it holds
   std::optional<delta::DeltaReader> delta_;  // of the path that comes in, where it is one
   bool delta_has_ended_ = true;
+  std::vector<char> restored_;  // of the delta, the piece that was made last
   int64_t failed_index_ = -1;
 };
 

@@ -18,8 +18,19 @@ namespace flurry::nix {
 
 class DaemonProcess;
 
-// Gives the next bytes of a NAR: how many were put into the buffer, 0 at its end.
-using NarSource = std::function<Result<size_t>(std::span<char>)>;
+// Gives the next piece of a NAR, valid until the next call; empty at its end.
+using NarSource = std::function<Result<std::string_view>()>;
+
+// Paths to be registered, in their order.
+struct PathStream {
+  // The next one; nothing after the last.
+  std::function<Result<std::optional<PathInfo>>()> next;
+  // The NAR of the path that `next` gave last.
+  NarSource nar;
+  // Whether the next call of either gives something without waiting; may be empty: it never does. What is
+  // handed to the daemon goes out together as long as it does.
+  std::function<bool()> is_ready;
+};
 
 enum class Trust { kUnknown, kTrusted, kNotTrusted };
 
@@ -70,16 +81,13 @@ class Daemon {
   // registered and the object stays usable. No single wait is longer than `idle_timeout`.
   Result<void> add_to_store_nar(const PathInfo& info, const NarSource& source, Millis idle_timeout);
 
-  // As add_to_store_nar for each path that `next` gives until it gives nothing, in that order, without
-  // waiting for the daemon's word on one before the next is sent. `source` gives the NARs one after the
-  // other, each with its own end. `on_stored` hears how many more are registered, counted in that order and
-  // up to the first that isn't: the failed path is the one after those. After a failure, also one of `next`
-  // or `source`, no further path is asked for, and those that were sent whole are still waited for: what
-  // arrived is registered. Returns the first error in the order of the paths.
-  using NextPath = std::function<Result<std::optional<PathInfo>>()>;
+  // As add_to_store_nar for each of `paths`, in that order, without waiting for the daemon's word on one
+  // before the next is sent. `on_stored` hears how many more are registered, counted in that order and up to
+  // the first that isn't: the failed path is the one after those. After a failure, also one of `paths`
+  // itself, no further path is asked for, and those that were sent whole are still waited for: what arrived
+  // is registered. Returns the first error in the order of the paths.
   using StoredSink = std::function<void(size_t count)>;
-  Result<void> add_paths(const NextPath& next, const NarSource& source, const StoredSink& on_stored,
-                         Millis idle_timeout);
+  Result<void> add_paths(const PathStream& paths, const StoredSink& on_stored, Millis idle_timeout);
 
   // Holds for the builds that this object starts.
   Result<void> set_options(const BuildOptions& options, TimePoint deadline);
@@ -133,7 +141,8 @@ class Daemon {
 
   // Paths that were begun and what became of them. daemon_import.cc
   struct Imports;
-  Result<void> send_nar(const NarSource& source, Imports& imports);
+  Result<void> send_nar(const PathStream& paths, Imports& imports);
+  Result<void> send_gathered(Imports& imports);
   Result<void> take_import_answers(Imports& imports, size_t in_flight_max);
 
   std::unique_ptr<DaemonProcess> process_;  // only when we started it

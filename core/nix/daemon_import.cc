@@ -13,7 +13,10 @@ namespace {
 constexpr size_t kFrameSize = 64 << 10;
 constexpr unsigned kMinorFramed = 23;
 // Requests whose answer is due. What is in flight lies in the daemon's socket, not in our memory.
-constexpr size_t kPathsInFlight = 64;
+constexpr size_t kPathsInFlight = 512;
+// What goes out together: as much as the daemon reads at a time. A write for each part of a small path costs
+// both sides more than the path.
+constexpr size_t kGathered = 32 << 10;
 
 std::string import_request(const PathInfo& info) {
   std::string request;
@@ -32,17 +35,6 @@ std::string import_request(const PathInfo& info) {
   return request;
 }
 
-// Fills `buffer` unless the NAR ends first, so that frames are full.
-Result<size_t> fill(const NarSource& source, std::span<char> buffer) {
-  size_t filled = 0;
-  while (filled < buffer.size()) {
-    ASSIGN_OR_RETURN(const size_t n, source(buffer.subspan(filled)));
-    if (n == 0) break;
-    filled += n;
-  }
-  return filled;
-}
-
 }  // namespace
 
 struct Daemon::Imports {
@@ -53,6 +45,7 @@ struct Daemon::Imports {
   std::optional<size_t> cut_short;  // the path whose NAR we could not give whole
   std::optional<Error> refused;     // by the daemon: the first in the order of the paths
   std::optional<Error> gave_up;     // our side's own: what came next could not be had
+  std::string gathered;             // to go out
 
   bool is_stopped() const { return refused || gave_up; }
   size_t in_flight() const { return begun - answered; }
@@ -84,46 +77,53 @@ Result<void> Daemon::take_import_answers(Imports& imports, size_t in_flight_max)
   return {};
 }
 
-// Streams frames until the source ends or something stops the import, then the end of the frames, which is
-// due in any case: the daemon reads on to it before its next operation.
-Result<void> Daemon::send_nar(const NarSource& source, Imports& imports) {
-  std::vector<char> payload(kFrameSize);
-  std::string frame;
-  bool is_whole = false;
-  while (!imports.is_stopped() && imports.in_flight() > 0) {
-    const auto filled = fill(source, payload);
-    if (!filled) imports.gave_up = filled.error();
-    is_whole = filled && *filled == 0;
-    if (!filled || is_whole) break;
-    frame.clear();
-    put_u64(frame, *filled);
-    frame.append(payload.data(), *filled);
-    stream_.set_deadline(sys::now() + imports.idle_timeout);
-    RETURN_IF_ERROR(stream_.send(frame));
-    RETURN_IF_ERROR(take_import_answers(imports, kPathsInFlight));
-  }
-  if (!is_whole && imports.in_flight() > 0) imports.cut_short = imports.begun - 1;
-  std::string end;
-  put_u64(end, 0);
+Result<void> Daemon::send_gathered(Imports& imports) {
+  if (imports.gathered.empty()) return {};
   stream_.set_deadline(sys::now() + imports.idle_timeout);
-  return stream_.send(end);
+  RETURN_IF_ERROR(stream_.send(imports.gathered));
+  imports.gathered.clear();
+  return take_import_answers(imports, kPathsInFlight);
 }
 
-Result<void> Daemon::add_paths(const NextPath& next, const NarSource& source, const StoredSink& on_stored,
-                               Millis idle_timeout) {
+// Streams frames until the source ends or something stops the import, then the end of the frames, which is
+// due in any case: the daemon reads on to it before its next operation.
+Result<void> Daemon::send_nar(const PathStream& paths, Imports& imports) {
+  bool is_whole = false;
+  while (!imports.is_stopped() && imports.in_flight() > 0) {
+    if (!paths.is_ready || !paths.is_ready()) RETURN_IF_ERROR(send_gathered(imports));
+    const auto piece = paths.nar();
+    if (!piece) imports.gave_up = piece.error();
+    is_whole = piece && piece->empty();
+    if (!piece || is_whole) break;
+    for (std::string_view rest = *piece; !rest.empty();) {
+      const auto payload = rest.substr(0, kFrameSize);
+      rest.remove_prefix(payload.size());
+      put_u64(imports.gathered, payload.size());
+      imports.gathered += payload;
+      if (imports.gathered.size() >= kGathered) RETURN_IF_ERROR(send_gathered(imports));
+    }
+  }
+  if (!is_whole && imports.in_flight() > 0) imports.cut_short = imports.begun - 1;
+  put_u64(imports.gathered, 0);
+  return {};
+}
+
+Result<void> Daemon::add_paths(const PathStream& paths, const StoredSink& on_stored, Millis idle_timeout) {
   RETURN_IF_ERROR(require_minor(kMinorFramed, "receiving paths"));
   RETURN_IF_ERROR(begin(sys::now() + idle_timeout));
   Imports imports{.on_stored = on_stored, .idle_timeout = idle_timeout};
   while (!imports.is_stopped()) {
-    const auto info = next();
+    if (!paths.is_ready || !paths.is_ready()) RETURN_IF_ERROR(send_gathered(imports));
+    if (imports.is_stopped()) break;
+    const auto info = paths.next();
     if (!info) imports.gave_up = info.error();
     if (!info || !*info) break;
-    stream_.set_deadline(sys::now() + idle_timeout);
-    RETURN_IF_ERROR(stream_.send(import_request(**info)));
+    imports.gathered += import_request(**info);
     ++imports.begun;
-    RETURN_IF_ERROR(send_nar(source, imports));
-    RETURN_IF_ERROR(take_import_answers(imports, kPathsInFlight));
+    RETURN_IF_ERROR(send_nar(paths, imports));
+    if (imports.gathered.size() >= kGathered) RETURN_IF_ERROR(send_gathered(imports));
   }
+  RETURN_IF_ERROR(send_gathered(imports));
   RETURN_IF_ERROR(take_import_answers(imports, 0));
   done();
   if (imports.refused) return *imports.refused;
@@ -133,12 +133,14 @@ Result<void> Daemon::add_paths(const NextPath& next, const NarSource& source, co
 
 Result<void> Daemon::add_to_store_nar(const PathInfo& info, const NarSource& source, Millis idle_timeout) {
   bool is_given = false;
-  const auto next = [&]() -> Result<std::optional<PathInfo>> {
-    if (std::exchange(is_given, true)) return std::optional<PathInfo>();
-    return std::optional(info);
-  };
+  const PathStream one{.next = [&]() -> Result<std::optional<PathInfo>> {
+                         if (std::exchange(is_given, true)) return std::optional<PathInfo>();
+                         return std::optional(info);
+                       },
+                       .nar = source,
+                       .is_ready = {}};
   return add_paths(
-      next, source, [](size_t) {}, idle_timeout);
+      one, [](size_t) {}, idle_timeout);
 }
 
 }  // namespace flurry::nix

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 #include "core/nix/nar.h"
 #include "core/nix/wire.h"
@@ -24,7 +25,8 @@ Error changed(const std::string& where) { return {ErrorKind::kFailed, where + " 
 
 class Writer {
  public:
-  explicit Writer(const NarSink& sink) : sink_(sink) { piece_.reserve(kPiece); }
+  explicit Writer(const NarSink& sink)
+      : sink_(sink), piece_(std::make_unique_for_overwrite<char[]>(kPiece)) {}
 
   // The node `name` in `directory`; `where` is its full path, for messages.
   Result<void> node(int directory, const char* name, const std::string& where, size_t depth) {
@@ -51,16 +53,14 @@ class Writer {
   }
 
   Result<void> flush() {
-    if (piece_.empty()) return {};
-    const auto taken = sink_(piece_);
-    piece_.clear();
-    return taken;
+    const std::string_view piece(piece_.get(), std::exchange(size_, 0));
+    return piece.empty() ? Result<void>() : sink_(piece);
   }
 
  private:
   Result<void> bytes(std::string_view data) {
-    if (piece_.size() + data.size() > kPiece) RETURN_IF_ERROR(flush());
-    piece_ += data;
+    if (size_ + data.size() > kPiece) RETURN_IF_ERROR(flush());
+    size_ += data.copy(piece_.get() + size_, data.size());
     return {};
   }
 
@@ -83,14 +83,13 @@ class Writer {
     put_u64(header, size);
     RETURN_IF_ERROR(bytes(header));
     for (uint64_t left = size; left > 0;) {
-      if (piece_.size() >= kPiece) RETURN_IF_ERROR(flush());
-      const size_t before = piece_.size();
-      piece_.resize(static_cast<size_t>(std::min<uint64_t>(kPiece, before + left)));
-      const ssize_t n = ::read(fd, piece_.data() + before, piece_.size() - before);
-      piece_.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
+      if (size_ == kPiece) RETURN_IF_ERROR(flush());
+      const auto wanted = static_cast<size_t>(std::min<uint64_t>(kPiece - size_, left));
+      const ssize_t n = ::read(fd, piece_.get() + size_, wanted);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return sys::errno_error("read " + where, errno);
       if (n == 0) return changed(where);
+      size_ += static_cast<size_t>(n);
       left -= static_cast<uint64_t>(n);
     }
     char more = 0;
@@ -146,7 +145,8 @@ class Writer {
   }
 
   const NarSink& sink_;
-  std::string piece_;  // not yet given to the sink
+  const std::unique_ptr<char[]> piece_;  // of kPiece bytes
+  size_t size_ = 0;                      // of piece_, not yet given to the sink
 };
 
 }  // namespace

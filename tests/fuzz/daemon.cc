@@ -58,11 +58,11 @@ Result<void> add(Daemon& daemon) {
   info.nar_hash = std::string(64, '0');
   info.references = {path('2')};
   size_t left = 200'000;
-  const auto zeros = [&](std::span<char> buffer) -> Result<size_t> {
-    const size_t n = std::min(left, buffer.size());
-    std::fill_n(buffer.begin(), n, '\0');
+  const std::string piece(70'000, '\0');
+  const auto zeros = [&]() -> Result<std::string_view> {
+    const size_t n = std::min(left, piece.size());
     left -= n;
-    return n;
+    return std::string_view(piece).substr(0, n);
   };
   return daemon.add_to_store_nar(info, zeros, kPatience);
 }

@@ -73,7 +73,7 @@ TEST(Daemon, SaysThatAnOldDaemonCannotReceivePaths) {
   auto daemon = Daemon::open(fake.take_client(), soon());
   const PathInfo info{.path = path(), .nar_hash = std::string(64, '0')};
   const auto added = daemon->add_to_store_nar(
-      info, [](std::span<char>) { return size_t{0}; }, Millis(1000));
+      info, [] { return std::string_view(); }, Millis(1000));
   ASSERT_FALSE(added);
   EXPECT_EQ(added.error().kind, ErrorKind::kUnsupported);
   EXPECT_NE(added.error().message.find("2.2-2.3"), std::string::npos) << added.error().message;
@@ -148,13 +148,13 @@ TEST(Daemon, StopsStreamingAtAnEarlyErrorAndStillEndsTheFrames) {
   auto daemon = Daemon::open(fake.take_client(), soon());
   const PathInfo info{.path = path(), .nar_hash = std::string(64, '0'), .nar_size = 1 << 20};
   int frames = 0;
-  const auto source = [&](std::span<char> buffer) -> Result<size_t> {
+  const std::string piece(65536, 'x');
+  const auto source = [&]() -> Result<std::string_view> {
     if (++frames == 2) {
       second_frame.set_value();
       has_failed.get_future().wait_for(std::chrono::seconds(5));
     }
-    std::fill(buffer.begin(), buffer.end(), 'x');
-    return buffer.size();
+    return std::string_view(piece);
   };
   const auto added = daemon->add_to_store_nar(info, source, Millis(5000));
   ASSERT_FALSE(added);
@@ -178,26 +178,31 @@ struct Letters {
   static std::string whole(char letter) { return request(letter) + words({8}) + nar(letter) + words({0}); }
 
   Result<void> give_to(Daemon& daemon) {
-    const auto next = [this]() -> Result<std::optional<PathInfo>> {
-      if (given == count) return std::optional<PathInfo>();
-      const char letter = static_cast<char>('a' + given++);
-      rest = nar(letter);
-      return std::optional(
-          PathInfo{.path = path_of(letter), .nar_hash = std::string(64, '0'), .nar_size = 8});
-    };
-    const auto source = [this](std::span<char> buffer) -> Result<size_t> {
-      if (given == fails_at) return Error{ErrorKind::kInvalidInput, "no such letter"};
-      return std::exchange(rest, "").copy(buffer.data(), buffer.size());
-    };
+    const PathStream paths{.next = [this]() -> Result<std::optional<PathInfo>> {
+                             if (given == count) return std::optional<PathInfo>();
+                             if (given == 1 && before_second) before_second();
+                             const char letter = static_cast<char>('a' + given++);
+                             rest = nar(letter);
+                             return std::optional(PathInfo{
+                                 .path = path_of(letter), .nar_hash = std::string(64, '0'), .nar_size = 8});
+                           },
+                           .nar = [this]() -> Result<std::string_view> {
+                             if (given == fails_at) return Error{ErrorKind::kInvalidInput, "no such letter"};
+                             piece = std::exchange(rest, "");
+                             return std::string_view(piece);
+                           },
+                           .is_ready = is_ready};
     return daemon.add_paths(
-        next, source, [this](size_t n) { stored += n; }, Millis(5000));
+        paths, [this](size_t n) { stored += n; }, Millis(5000));
   }
 
   size_t count;
   size_t fails_at = 0;  // the source of which path, counted from 1
   size_t given = 0;
   size_t stored = 0;
-  std::string rest;
+  std::function<bool()> is_ready;
+  std::function<void()> before_second;  // path
+  std::string rest, piece;
 };
 
 TEST(Daemon, GivesThePathsThatFollowBeforeTheFirstIsAnswered) {
@@ -211,6 +216,41 @@ TEST(Daemon, GivesThePathsThatFollowBeforeTheFirstIsAnswered) {
   const auto added = letters.give_to(*daemon);
   ASSERT_TRUE(added) << added.error().message;
   EXPECT_EQ(letters.stored, 3u);
+}
+
+TEST(Daemon, WhatWasGivenIsOutBeforeMoreHasToBeWaitedFor) {
+  std::promise<void> has_first;
+  FakeDaemon fake([&](Peer& peer) {
+    peer.greet(34);
+    peer.expect(Letters::whole('a'));
+    has_first.set_value();
+    peer.expect(Letters::whole('b') + Letters::whole('c'));
+    peer.say(words({kLast, kLast, kLast}));
+  });
+  auto daemon = Daemon::open(fake.take_client(), soon());
+  Letters letters(3);
+  bool was_out = false;
+  letters.is_ready = [] { return false; };
+  letters.before_second = [&] {
+    was_out = has_first.get_future().wait_for(std::chrono::seconds(5)) == std::future_status::ready;
+  };
+  const auto added = letters.give_to(*daemon);
+  ASSERT_TRUE(added) << added.error().message;
+  EXPECT_TRUE(was_out);
+}
+
+TEST(Daemon, WhatIsReadyGoesOutTogether) {
+  FakeDaemon fake([&](Peer& peer) {
+    peer.greet(34);
+    const std::string all = Letters::whole('a') + Letters::whole('b') + Letters::whole('c');
+    EXPECT_EQ(peer.read_some(), all);
+    peer.say(words({kLast, kLast, kLast}));
+  });
+  auto daemon = Daemon::open(fake.take_client(), soon());
+  Letters letters(3);
+  letters.is_ready = [] { return true; };
+  const auto added = letters.give_to(*daemon);
+  ASSERT_TRUE(added) << added.error().message;
 }
 
 TEST(Daemon, ARefusalIsOfThePathThatItAnswersAndTheConnectionGoesOn) {

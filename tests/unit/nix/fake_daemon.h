@@ -44,6 +44,13 @@ class FakeDaemon {
       }
       EXPECT_EQ(got, wanted);
     }
+    // What the client wrote in one go.
+    std::string read_some() {
+      std::string got(64 << 10, '\0');
+      const auto n = sys::read_some(fd_, got, soon());
+      got.resize(n ? *n : 0);
+      return got;
+    }
     void say(const std::string& bytes) { static_cast<void>(sys::write_all(fd_, bytes, soon())); }
     void greet(unsigned minor) {
       expect(words({0x6e697863, 0x126}));
