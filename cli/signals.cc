@@ -9,12 +9,14 @@ SignalWatcher::SignalWatcher(std::function<void()> on_signal) {
   std::signal(SIGPIPE, SIG_IGN);
   thread_ = std::jthread([this, on_signal = std::move(on_signal)](const std::stop_token& stop) {
     while (!stop.stop_requested()) {
-      const timespec wait{0, 200'000'000};
-      if (sigtimedwait(&set_, nullptr, &wait) > 0) on_signal();
+      if (sigwaitinfo(&set_, nullptr) > 0 && !stop.stop_requested()) on_signal();
     }
   });
 }
 
-SignalWatcher::~SignalWatcher() = default;
+SignalWatcher::~SignalWatcher() {
+  thread_.request_stop();
+  pthread_kill(thread_.native_handle(), SIGTERM);  // ends its wait; blocked, so nothing else sees it
+}
 
 }  // namespace flurry
