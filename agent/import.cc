@@ -195,8 +195,8 @@ class Import {
     const nix::PathStream paths{.next = [this] { return next_path(); },
                                 .nar = [this] { return next_of_nar(); },
                                 .is_ready = [this] { return frames_.has_block() && !substitution_; }};
-    const auto stored =
-        daemon.add_paths(paths, [this](size_t count) { stored_ += count; }, options_.idle_timeout);
+    const auto stored = daemon.add_paths(
+        paths, [this](size_t count) { stored_ += count; }, options_.idle_timeout);
     const auto told = tell_stored();
     if (stored) return told;
     failed_index_ = arrivals_->failed_after(stored_);
@@ -271,7 +271,8 @@ class Import {
   Result<void> tell_stored() {
     const size_t count = stored_ - told_;
     if (count == 0) return {};
-    if (count < kStoredWords && frames_.has_block() && sys::now() < stored_told_at_ + kStoredInterval) return {};
+    if (count < kStoredWords && frames_.has_block() && sys::now() < stored_told_at_ + kStoredInterval)
+      return {};
     told_ = stored_;
     stored_told_at_ = sys::now();
     return frames_.send(FrameType::kStored, encode_stored(static_cast<uint32_t>(count)));
@@ -305,8 +306,8 @@ class Import {
   std::optional<Arrivals> arrivals_;
   std::optional<Substitution> substitution_;  // while something is fetched
   TimePoint next_sign_{};
-  size_t stored_ = 0;                        // of those that began to come
-  size_t told_ = 0;                          // of stored_
+  size_t stored_ = 0;  // of those that began to come
+  size_t told_ = 0;    // of stored_
   TimePoint stored_told_at_{};
   std::optional<nix::NarParser> parser_;     // of the path that comes in
   std::optional<nix::Daemon> bases_;         // asked about bases, which it holds

@@ -111,7 +111,7 @@ Result<void> PathSender::send_own_blocks(const nix::PathInfo& info, uint64_t fir
 }
 
 Result<void> PathSender::send_block(const SharedBlocks::Block& block) {
-  RETURN_IF_ERROR(blocks_.send(*block));
+  RETURN_IF_ERROR(blocks_.send(block));
   return on_piece_(block->content - transfer::kFrameHeaderSize);
 }
 

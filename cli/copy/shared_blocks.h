@@ -19,7 +19,7 @@ namespace flurry::copy {
 // and computes, so waits for another thread's end without a deadline. Any thread.
 class SharedBlocks {
  public:
-  using Block = std::shared_ptr<const transfer::PackedBlock>;
+  using Block = transfer::SharedBlock;
   using Delta = std::shared_ptr<const std::string>;
 
   explicit SharedBlocks(size_t bytes_max = kBytesMax) : bytes_max_(bytes_max) {}

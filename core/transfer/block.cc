@@ -12,15 +12,16 @@ Error bad_block(const std::string& why) { return {ErrorKind::kInvalidInput, "a b
 
 }  // namespace
 
-std::string_view BlockPacker::pack(std::string_view content, int level) {
+std::string BlockPacker::pack(std::string_view content, int level) {
   FLURRY_CHECK(content.size() <= kBlockContentMax);
   const auto packed = writer_.compress(content, {}, level);
   if (packed.size() + kLengthSize > content.size() - content.size() / kSavedMin) return {};
-  payload_.clear();
+  std::string payload;
+  payload.reserve(kLengthSize + packed.size());
   size_t size = content.size();
-  for (size_t i = 0; i < kLengthSize; ++i, size >>= 8) payload_ += static_cast<char>(size & 0xff);
-  payload_ += packed;
-  return payload_;
+  for (size_t i = 0; i < kLengthSize; ++i, size >>= 8) payload += static_cast<char>(size & 0xff);
+  payload += packed;
+  return payload;
 }
 
 Result<std::string_view> BlockUnpacker::unpack(std::string_view payload) {

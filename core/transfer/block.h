@@ -1,10 +1,13 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "core/delta/zstd_frame.h"
 #include "core/result.h"
+#include "core/transfer/frame.h"
 
 namespace flurry::transfer {
 
@@ -14,15 +17,21 @@ namespace flurry::transfer {
 // Content of one block; the receiver holds one of them.
 constexpr size_t kBlockContentMax = 1 << 20;
 
+// A block that several streams may send; the last one that has yet to do so holds it, hence the pointer.
+struct PackedBlock {
+  FrameType type = FrameType::kRawBlock;
+  std::string payload;
+  uint64_t content = 0;  // bytes
+};
+using SharedBlock = std::shared_ptr<const PackedBlock>;
+
 class BlockPacker {
  public:
-  // The payload of a block of `content`, valid until the next call; nothing when it would save too little to
-  // be worth the unpacking.
-  std::string_view pack(std::string_view content, int level);
+  // The payload of a block of `content`; nothing when it would save too little to be worth the unpacking.
+  std::string pack(std::string_view content, int level);
 
  private:
   delta::FrameWriter writer_;
-  std::string payload_;
 };
 
 class BlockUnpacker {

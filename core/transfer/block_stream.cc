@@ -18,36 +18,28 @@ Result<void> BlockStream::add(FrameType type, std::string_view payload) {
 
 Result<void> BlockStream::flush() {
   if (gathered_.empty()) return {};
-  const int level = choice_.level();
-  read_until_ = Clock::now();
-  const auto packed = level == 0 ? std::string_view() : packer_.pack(gathered_, level);
-  packed_until_ = Clock::now();
-  if (!packed.empty())
-    RETURN_IF_ERROR(check(lanes_.send(FrameType::kBlock, packed)));
-  else if (lanes_.has_lanes())
-    RETURN_IF_ERROR(check(lanes_.send(FrameType::kRawBlock, gathered_)));
-  else
-    RETURN_IF_ERROR(check(frames_.send_frames(gathered_)));
-  is_own_ = true;
-  account(gathered_.size(), packed.empty() ? gathered_.size() : kFrameHeaderSize + packed.size());
+  auto block = std::make_shared<PackedBlock>(pack(gathered_));
   gathered_.clear();
-  return {};
+  return send(std::move(block));
 }
 
 PackedBlock BlockStream::pack(std::string_view frames) {
   const int level = choice_.level();
   read_until_ = Clock::now();
-  const auto packed = level == 0 ? std::string_view() : packer_.pack(frames, level);
+  auto packed = level == 0 ? std::string() : packer_.pack(frames, level);
   packed_until_ = Clock::now();
   is_own_ = true;
   if (packed.empty()) return {FrameType::kRawBlock, std::string(frames), frames.size()};
-  return {FrameType::kBlock, std::string(packed), frames.size()};
+  return {FrameType::kBlock, std::move(packed), frames.size()};
 }
 
-Result<void> BlockStream::send(const PackedBlock& block) {
+Result<void> BlockStream::send(SharedBlock block) {
   FLURRY_CHECK(gathered_.empty());
-  RETURN_IF_ERROR(check(lanes_.send(block.type, block.payload)));
-  account(block.content, kFrameHeaderSize + block.payload.size());
+  const uint64_t content = block->content;
+  const auto wire = lanes_.send(std::move(block));
+  is_broken_ = is_broken_ || !wire;
+  if (!wire) return wire.error();
+  account(content, *wire);
   return {};
 }
 

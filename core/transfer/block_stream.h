@@ -14,13 +14,6 @@ struct SentBytes {
   uint64_t wire = 0;     // as sent
 };
 
-// A block that several streams may send.
-struct PackedBlock {
-  FrameType type = FrameType::kRawBlock;
-  std::string payload;
-  uint64_t content = 0;  // bytes
-};
-
 // Frames that are gathered and sent a block at a time, compressed where that is faster, over lanes where
 // there are some. Errors are those of FrameStream::send. One thread.
 class BlockStream {
@@ -34,7 +27,7 @@ class BlockStream {
   // Packs whole frames, at most kBlockContentMax, as this stream would now.
   PackedBlock pack(std::string_view frames);
   // Hands on a block; nothing may be gathered.
-  Result<void> send(const PackedBlock& block);
+  Result<void> send(SharedBlock block);
 
   // Nothing more goes through: what failed was the stream.
   bool is_broken() const { return is_broken_; }

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "core/transfer/block.h"
 #include "core/transfer/frame_stream.h"
 
 namespace flurry::transfer {
@@ -19,11 +19,10 @@ class LaneWriter {
   explicit LaneWriter(FrameStream& main) : main_(main) {}
 
   // One more lane, a socket that stays the caller's; the receiver knows it by that number.
-  void add(uint8_t number, int fd) { lanes_.push_back({number, fd, {}, 0}); }
-  bool has_lanes() const { return !lanes_.empty(); }
+  void add(uint8_t number, int fd) { lanes_.push_back({number, fd}); }
 
-  // A whole kBlock or kRawBlock.
-  Result<void> send(FrameType type, std::string_view payload);
+  // How many bytes that puts on the wire.
+  Result<size_t> send(SharedBlock block);
   // Waits until the lanes have taken all.
   Result<void> flush();
 
@@ -31,9 +30,9 @@ class LaneWriter {
   struct Lane {
     uint8_t number;
     int fd;
-    std::string waiting;  // from `written` on
-    size_t written;
-    bool is_free() const { return written == waiting.size(); }
+    std::string header = {};
+    SharedBlock block = {};  // which goes out after the header; none: the lane is free
+    size_t written = 0;      // of both
   };
 
   Result<void> wait_for_room();

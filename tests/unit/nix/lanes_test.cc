@@ -77,16 +77,17 @@ TEST(Lanes, OneThatIsStuckHoldsNoneOfTheOthersUp) {
   LaneWriter lanes(channels.near);
   lanes.add(1, channels.beside[0].first.get());
   lanes.add(2, channels.beside[1].first.get());
-  const std::string block = encode_frame(FrameType::kNarChunk, std::string(900'000, 'x'));
+  const std::string bytes = encode_frame(FrameType::kNarChunk, std::string(900'000, 'x'));
+  const auto block = std::make_shared<PackedBlock>(PackedBlock{FrameType::kRawBlock, bytes, bytes.size()});
   std::jthread reader([&] {  // of the second only
     std::vector<char> buffer(1 << 20);
-    for (size_t left = 2 * block.size(); left > 0;) {
+    for (size_t left = 2 * bytes.size(); left > 0;) {
       const auto n = sys::read_some(channels.beside[1].second.get(), buffer, sys::now() + kPatience);
       ASSERT_TRUE(n && *n > 0);
       left -= std::min(left, *n);
     }
   });
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(lanes.send(FrameType::kRawBlock, block)) << i;
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(lanes.send(block)) << i;
 }
 
 TEST(Lanes, WhatIsOnALaneMustBeAWholeBlockOfWholeFrames) {
