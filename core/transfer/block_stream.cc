@@ -5,15 +5,23 @@
 #include "core/check.h"
 
 namespace flurry::transfer {
+namespace {
+
+// A MiB of deltas may stand for the work of a second. Meanwhile the receiver could do its part.
+constexpr std::chrono::milliseconds kGatherMax{20};
+
+}  // namespace
 
 Result<void> BlockStream::add(FrameType type, std::string_view payload) {
   FLURRY_CHECK(payload.size() <= kFramePayloadMax);
   const size_t size = kFrameHeaderSize + payload.size();
   if (gathered_.size() + size > kBlockContentMax) RETURN_IF_ERROR(flush());
   if (size > kBlockContentMax) return check(frames_.send(type, payload));
+  const auto now = Clock::now();
+  if (gathered_.empty()) gathered_since_ = now;
   put_frame_header(gathered_, type, payload.size());
   gathered_ += payload;
-  return {};
+  return now < gathered_since_ + kGatherMax ? Result<void>() : flush();
 }
 
 Result<void> BlockStream::flush() {

@@ -46,6 +46,7 @@ class BlockStream {
   CompressionChoice choice_;
   std::string gathered_;
   SentBytes sent_;
+  Clock::time_point gathered_since_;
   Clock::time_point last_end_ = Clock::now();    // of the block before
   Clock::time_point read_until_, packed_until_;  // of this one
   bool is_broken_ = false;
