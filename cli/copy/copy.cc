@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <future>
+
 #include "cli/copy/announce.h"
 #include "cli/copy/bases.h"
 #include "cli/copy/convert.h"
@@ -285,11 +287,11 @@ struct Failed {
   uint64_t wire_bytes = 0;
 };
 
-Result<CopyStats> converse(Connection& connection, const AgentCommand& command,
-                           const DeploymentId& deployment, const StorePath& top,
+// With an `import` that was just started.
+Result<CopyStats> converse(std::unique_ptr<RemoteProcess> process, Connection& connection,
+                           const AgentCommand& command, const DeploymentId& deployment, const StorePath& top,
                            const std::vector<nix::PathInfo>& closure, const Bases* bases,
                            const ProgressSink& on_progress, const CopyOptions& options, Failed& failed) {
-  ASSIGN_OR_RETURN(auto process, connection.exec(command("import"), sys::now() + options.idle_timeout));
   Sender sender(connection, command, process->io().get(), closure, bases, on_progress, options);
   const auto stats = sender.run(deployment, top);
   ::shutdown(process->io().get(), SHUT_WR);
@@ -307,19 +309,27 @@ Result<CopyStats> copy_closure(Connection& connection, const AgentCommand& comma
                                const DeploymentId& deployment, const StorePath& top, nix::Daemon& local,
                                const CopyOptions& options, const ProgressSink& on_progress) {
   const TimePoint deadline = sys::now() + options.idle_timeout;
+  const auto start_import = [&] {
+    return connection.exec(command("import"), sys::now() + options.idle_timeout);
+  };
+  // Its round trips pass while the closure is looked up here.
+  auto started = std::async(std::launch::async, start_import);
   ASSIGN_OR_RETURN(auto closure, nix::query_closure(local, top, deadline));
   if (options.key != nullptr)
     for (auto& info : closure) options.key->add_to(info);
   ASSIGN_OR_RETURN(const auto bases, Bases::load(local, options.bases, deadline));
   Failed failed;
-  const auto with_bases = [&](const Bases* wanted) {
-    return converse(connection, command, deployment, top, closure, wanted, on_progress, options, failed);
+  const auto with_bases = [&](const Bases* wanted,
+                              Result<std::unique_ptr<RemoteProcess>> import) -> Result<CopyStats> {
+    if (!import) return import.error();
+    return converse(*std::move(import), connection, command, deployment, top, closure, wanted, on_progress,
+                    options, failed);
   };
-  auto stats = with_bases(&bases);
+  auto stats = with_bases(&bases, started.get());
   // What arrived stays. Were it not for the deltas, the same error comes again.
   if (!stats && std::exchange(failed.can_retry, false)) {
     const uint64_t in_vain = failed.wire_bytes;
-    stats = with_bases(nullptr);
+    stats = with_bases(nullptr, start_import());
     if (stats) stats->wire_bytes += in_vain;
   }
   if (stats) return stats;
