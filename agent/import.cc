@@ -194,10 +194,10 @@ class Import {
   Result<void> receive_paths(nix::Daemon& daemon) {
     const nix::PathStream paths{.next = [this] { return next_path(); },
                                 .nar = [this] { return next_of_nar(); },
-                                .is_ready = [this] { return frames_.has_block() && !substitution_; }};
+                                .is_ready = [this] { return frames_.has_frame() && !substitution_; }};
     const auto stored = daemon.add_paths(
         paths, [this](size_t count) { stored_ += count; }, options_.idle_timeout);
-    const auto told = tell_stored();
+    const auto told = tell_stored(true);
     if (stored) return told;
     failed_index_ = arrivals_->failed_after(stored_);
     if (failed_index_ < 0) return stored.error();
@@ -248,11 +248,16 @@ class Import {
 
   Result<std::string_view> read_delta() {
     restored_.resize(kRestored);
-    ASSIGN_OR_RETURN(const size_t n, delta_->read(restored_));
-    const std::string_view piece(restored_.data(), n);
+    size_t filled = 0;
+    while (filled < restored_.size()) {
+      ASSIGN_OR_RETURN(const size_t n, delta_->read(std::span(restored_).subspan(filled)));
+      if (n == 0) break;
+      filled += n;
+    }
+    const std::string_view piece(restored_.data(), filled);
     if (piece.empty()) return piece;
     ASSIGN_OR_RETURN(const size_t used, parser_->feed(piece));
-    if (used != n) return Error{ErrorKind::kInvalidInput, "bytes after the end of the NAR"};
+    if (used != filled) return Error{ErrorKind::kInvalidInput, "bytes after the end of the NAR"};
     return piece;
   }
 
@@ -268,11 +273,11 @@ class Import {
 
   // Only while no chunk is held: sending moves the bytes that it points to. A word on each of many small
   // paths would cost more than they do.
-  Result<void> tell_stored() {
+  Result<void> tell_stored(bool is_end = false) {
     const size_t count = stored_ - told_;
     if (count == 0) return {};
-    if (count < kStoredWords && frames_.has_block() && sys::now() < stored_told_at_ + kStoredInterval)
-      return {};
+    const bool is_early = count < kStoredWords && sys::now() < stored_told_at_ + kStoredInterval;
+    if (is_early && frames_.has_frame() && !is_end) return {};
     told_ = stored_;
     stored_told_at_ = sys::now();
     return frames_.send(FrameType::kStored, encode_stored(static_cast<uint32_t>(count)));

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kFrameSize = 64 << 10;
 constexpr unsigned kMinorFramed = 23;
 // Requests whose answer is due. What is in flight lies in the daemon's socket, not in our memory.
-constexpr size_t kPathsInFlight = 512;
+constexpr size_t kPathsInFlight = 128;
 // What goes out together: as much as the daemon reads at a time. A write for each part of a small path costs
 // both sides more than the path.
 constexpr size_t kGathered = 32 << 10;
@@ -58,7 +58,6 @@ struct Daemon::Imports {
 // Takes the answers that are there, and waits for more while over `in_flight_max` are due. The daemon works
 // on one path at a time, so the answers come in the order of the requests.
 Result<void> Daemon::take_import_answers(Imports& imports, size_t in_flight_max) {
-  size_t stored = 0;
   while (imports.in_flight() > 0) {
     if (imports.in_flight() <= in_flight_max) {
       ASSIGN_OR_RETURN(const bool has_input, stream_.has_input());
@@ -70,17 +69,22 @@ Result<void> Daemon::take_import_answers(Imports& imports, size_t in_flight_max)
     const size_t index = imports.answered++;
     if (message.kind == Message::Kind::kError)
       imports.refuse(index, std::move(message.error));
-    else if (!imports.refused)
-      ++stored;
+    else if (!imports.refused && index != imports.cut_short)
+      imports.on_stored(1);
   }
-  if (stored > 0) imports.on_stored(stored);
   return {};
 }
 
 Result<void> Daemon::send_gathered(Imports& imports) {
-  if (imports.gathered.empty()) return {};
-  stream_.set_deadline(sys::now() + imports.idle_timeout);
-  RETURN_IF_ERROR(stream_.send(imports.gathered));
+  for (std::string_view rest = imports.gathered; !rest.empty();) {
+    // Anew for each part and for each answer: a daemon that is slow but gets on isn't given up.
+    stream_.set_deadline(sys::now() + imports.idle_timeout);
+    const auto sent = stream_.send_some(rest);
+    const auto heard = take_import_answers(imports, imports.in_flight());
+    if (!sent) return sent.error();
+    RETURN_IF_ERROR(heard);
+    rest.remove_prefix(*sent);
+  }
   imports.gathered.clear();
   return take_import_answers(imports, kPathsInFlight);
 }
@@ -91,6 +95,7 @@ Result<void> Daemon::send_nar(const PathStream& paths, Imports& imports) {
   bool is_whole = false;
   while (!imports.is_stopped() && imports.in_flight() > 0) {
     if (!paths.is_ready || !paths.is_ready()) RETURN_IF_ERROR(send_gathered(imports));
+    if (imports.is_stopped()) break;
     const auto piece = paths.nar();
     if (!piece) imports.gave_up = piece.error();
     is_whole = piece && piece->empty();

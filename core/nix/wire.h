@@ -44,6 +44,9 @@ class WireStream {
 
   Result<void> send(std::string_view bytes) { return duplex_.send(bytes, deadline_); }
 
+  // Writes as many of the bytes as go; 0 when more was received first.
+  Result<size_t> send_some(std::string_view bytes) { return duplex_.send_some(bytes, deadline_); }
+
   // True when received bytes wait to be read. Does not wait.
   Result<bool> has_input();
 

@@ -34,6 +34,16 @@ Result<void> Duplex::send(std::string_view bytes, TimePoint deadline) {
   return {};
 }
 
+Result<size_t> Duplex::send_some(std::string_view bytes, TimePoint deadline) {
+  pollfd polls[] = {{out_fd_, POLLOUT, 0}, {!at_end_ && make_room() ? in_fd_ : -1, POLLIN, 0}};
+  const int n = ::poll(polls, 2, poll_millis(deadline));
+  if (n == 0) return Error{ErrorKind::kTimedOut, "the other side took nothing before the deadline"};
+  if (n < 0 && errno != EINTR) return errno_error("poll", errno);
+  if (n < 0) return size_t{0};
+  if (polls[1].revents != 0 && !read_once()) at_end_ = true;
+  return polls[0].revents == 0 ? Result<size_t>(0) : write_ready(out_fd_, bytes);
+}
+
 Result<void> Duplex::wait_for_room(std::span<const int> out_fds, TimePoint deadline) {
   std::vector<pollfd> polls;
   for (const int fd : out_fds) polls.push_back({fd, POLLOUT, 0});

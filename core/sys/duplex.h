@@ -22,6 +22,10 @@ class Duplex {
   // peer sent before it went can still be read.
   Result<void> send(std::string_view bytes, TimePoint deadline);
 
+  // Writes as many of the bytes as go at once. Where none do, waits until there is room, or until more has
+  // come in: then 0. Errors as for send().
+  Result<size_t> send_some(std::string_view bytes, TimePoint deadline);
+
   // Waits until one of `out_fds` takes bytes or is broken, and takes in what comes meanwhile. kTimedOut.
   Result<void> wait_for_room(std::span<const int> out_fds, TimePoint deadline);
 

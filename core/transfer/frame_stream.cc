@@ -80,6 +80,13 @@ Result<std::optional<Frame>> FrameStream::take() {
   return take_from_block();
 }
 
+bool FrameStream::has_frame() const {
+  if (!block_.empty()) return true;
+  const auto frame = decode_frame(duplex_.input().substr(taken_));
+  // What is on a lane need not be here.
+  return frame && *frame && (*frame)->type != FrameType::kOnLane;
+}
+
 Result<std::optional<Frame>> FrameStream::receive() {
   for (;;) {
     ASSIGN_OR_RETURN(const auto frame, take());

@@ -39,8 +39,8 @@ class FrameStream {
   // the end of the stream; an end within a frame is kFailed.
   Result<std::optional<Frame>> receive();
 
-  // Whether the next frame comes out of a block that is here already, without any waiting.
-  bool has_block() const { return !block_.empty(); }
+  // Whether the next frame is here already.
+  bool has_frame() const;
 
   // The next frame if it is here already. Does not wait.
   Result<std::optional<Frame>> poll();

@@ -30,7 +30,7 @@ Result<size_t> LaneWriter::send(SharedBlock block) {
       lane.block = std::move(block);
       lane.written = 0;
       RETURN_IF_ERROR(write(lane));
-      return kFrameHeaderSize + payload;
+      return kFrameHeaderSize + 1 + kFrameHeaderSize + payload;
     }
     RETURN_IF_ERROR(wait_for_room());
   }

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from harness import Expr, Lab, deploy_flake
+from labproc import wait_until
 from steps import FAST, Run, deploy, outcomes
 
 POLICY = "/etc/flurry/agent.json"
@@ -62,6 +63,8 @@ def test_a_person_sees_what_a_copy_took(host):
 
 def test_a_plan_says_what_would_be_copied_and_changes_nothing(host):
     flake = flake_of(host, "1.3")
+    wait_until("the agent lets go of what it was given before",
+               lambda: not host.enter("h1", "ls /nix/var/nix/gcroots/flurry").strip(), timeout=20)
     before = host.host_state("h1"), host.enter("h1", "ls /nix/store /nix/var/nix/gcroots/flurry")
     code, events = host.flurry_json("plan", flake)
     assert (code, outcomes(events)) == (0, {"h1": "staged"})

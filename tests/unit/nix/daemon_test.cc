@@ -239,6 +239,31 @@ TEST(Daemon, WhatWasGivenIsOutBeforeMoreHasToBeWaitedFor) {
   EXPECT_TRUE(was_out);
 }
 
+TEST(Daemon, NothingMoreIsAskedForOnceAPathIsRefused) {
+  std::promise<void> is_asked_again, has_refused;
+  FakeDaemon fake([&](Peer& peer) {
+    peer.greet(34);
+    peer.expect(Letters::request('a') + words({3}) + "aaa");
+    is_asked_again.get_future().wait_for(std::chrono::seconds(5));
+    peer.say(error_message(34, "a is bad"));
+    has_refused.set_value();
+    peer.expect(words({3}) + "aaa" + words({0}));
+  });
+  auto daemon = Daemon::open(fake.take_client(), soon());
+  Letters letters(1);
+  int asked = 0;
+  const auto piece = [&]() -> Result<std::string_view> {
+    if (++asked == 2) {
+      is_asked_again.set_value();
+      has_refused.get_future().wait_for(std::chrono::seconds(5));
+    }
+    return std::string_view("aaa");
+  };
+  const PathInfo info{.path = Letters::path_of('a'), .nar_hash = std::string(64, '0'), .nar_size = 8};
+  EXPECT_FALSE(daemon->add_to_store_nar(info, piece, Millis(5000)));
+  EXPECT_EQ(asked, 2);
+}
+
 TEST(Daemon, WhatIsReadyGoesOutTogether) {
   FakeDaemon fake([&](Peer& peer) {
     peer.greet(34);
