@@ -16,8 +16,8 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="module")
 def fleet():
-    """Eight hosts, the last two with a newer Nix."""
-    with Lab("fleet", hosts=8, trixie=2) as lab:
+    """Eight hosts, the last two with newer Nix, systemd and sshd."""
+    with Lab("fleet", hosts=8, trixie=1, forky=1) as lab:
         yield lab
 
 

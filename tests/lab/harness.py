@@ -45,11 +45,12 @@ systemctl list-units --state=failed --no-legend --plain | sed 's/ .*//' | tr '\n
 class Lab:
     """`lab up` at entry, `lab down` at exit. All methods take host names."""
 
-    def __init__(self, name, hosts=1, trixie=0, bare=False, small=None):
+    def __init__(self, name, hosts=1, trixie=0, forky=0, bare=False, small=None, controller=None):
         name = os.environ.get("FLURRY_LAB_PREFIX", "") + name   # so that two checkouts can run side by side
         self.name, self.hosts = name, [f"h{n}" for n in range(1, hosts + 1)]
         self.names = Names(name)
-        self._up = [str(hosts), "--trixie", str(trixie), *(["--bare"] if bare else [])]
+        self._up = [str(hosts), "--trixie", str(trixie), "--forky", str(forky), *(["--bare"] if bare else [])]
+        self._up += [] if controller is None else ["--controller", controller]   # "": this machine
         for place, size in (small or {}).items():          # {"h1:/nix": "16m"}
             self._up += ["--small", f"{place}={size}"]
 
@@ -57,7 +58,7 @@ class Lab:
         self.lab("down", timeout=60)                       # what an interrupted run may have left
         self.dir = tempfile.mkdtemp(prefix=f"flurry-{self.name}-")
         try:
-            self.lab("up", *self._up, timeout=1500)        # minutes only when the cache is cold
+            self.lab("up", *self._up, timeout=2400)        # minutes only when the cache is cold
         except BaseException:
             self.__exit__()
             raise

@@ -1,9 +1,10 @@
 """Root file systems for hosts, kept in a cache outside the repository.
 
-Two layers a suite, so that a change of our own files never costs a debootstrap:
+Layers of a suite, so that a change of our own files never costs a debootstrap:
   root-SUITE-KEY           debootstrap and the packages
   conf-SUITE-KEY-VARIANT   an overlay's upper directory on top: tests/lab/base/, setup.sh, and, in
                            the variant `factory`, the first system (release 0 of the demo flake)
+  more-SUITE-KEY           another one, of more packages: for a controller of that suite, for a build in it
 Each is built in a directory of another name and renamed when whole, under a lock.
 """
 
@@ -20,7 +21,7 @@ from labproc import LabError, Lock, run, say, wait_until
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEMO = os.path.join(HERE, "..", "..", "deploy-examples", "demo")
 CACHE = os.environ.get("FLURRY_LAB_CACHE", "/var/cache/flurry-lab")
-SUITES = ("bookworm", "trixie")
+SUITES = ("bookworm", "trixie", "forky")
 
 FIRST_PACKAGES = ("systemd,systemd-sysv,dbus,openssh-server,iproute2,ca-certificates,sudo,udev,"
                   "procps,busybox-static")
@@ -29,7 +30,12 @@ SECOND_PACKAGES = "nix-bin nix-setup-systemd"
 
 ROOT_RECIPE = f"""
 set -eu
-debootstrap --variant=minbase --include={FIRST_PACKAGES} "$SUITE" "$OUT" "$MIRROR"
+# A debootstrap that is older than the suite has no script for it; the one of sid is that of any newer Debian.
+script=/usr/share/debootstrap/scripts/$SUITE
+[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
+debootstrap --variant=minbase --include={FIRST_PACKAGES} "$SUITE" "$OUT" "$MIRROR" "$script"
+# The index of testing says how long it is good, and a mirror may lag behind; debootstrap doesn't ask, apt does.
+printf 'Acquire::Check-Valid-Until "false";\\nAcquire::Retries "3";\\n' > "$OUT/etc/apt/apt.conf.d/90lab"
 printf '#!/bin/sh\\nexit 101\\n' > "$OUT/usr/sbin/policy-rc.d"   # no daemon may start in the chroot
 chmod 755 "$OUT/usr/sbin/policy-rc.d"
 mount --bind /proc "$OUT/proc"
@@ -41,6 +47,29 @@ umount "$OUT/proc"
 rm -rf "$OUT/usr/sbin/policy-rc.d" "$OUT"/var/lib/apt/lists/* "$OUT"/etc/ssh/ssh_host_*
 rm -rf "$OUT"/usr/share/doc/* "$OUT"/usr/share/man/* "$OUT"/usr/share/locale/*
 rm -f "$OUT/etc/hostname" "$OUT/etc/resolv.conf"
+"""
+
+# What a controller has and a host need not.
+CONTROLLER_PACKAGES = "openssh-client git sqlite3 python3"
+
+MORE_RECIPE = """
+set -eu
+mkdir -p "$TMP/merged" "$TMP/work" "$OUT"
+mount -t overlay overlay -o "lowerdir=$ROOT,upperdir=$OUT,workdir=$TMP/work" "$TMP/merged"
+cd "$TMP/merged"
+printf '#!/bin/sh\\nexit 101\\n' > usr/sbin/policy-rc.d
+chmod 755 usr/sbin/policy-rc.d
+cp -L /etc/resolv.conf etc/resolv.conf
+mount --bind /proc proc
+mount --rbind /dev dev
+export DEBIAN_FRONTEND=noninteractive
+chroot . apt-get -q update
+chroot . apt-get -q install -y --no-install-recommends $PACKAGES
+chroot . apt-get -q clean
+umount -R proc dev
+rm -rf usr/sbin/policy-rc.d etc/resolv.conf var/lib/apt/lists/*
+cd /
+umount "$TMP/merged"
 """
 
 CONF_RECIPE = """
@@ -110,6 +139,11 @@ def _conf_path(suite, variant):
     return os.path.join(CACHE, f"conf-{suite}-{digest.hexdigest()[:12]}-{variant}")
 
 
+def _more_path(suite, packages):
+    key = hashlib.sha256(f"{_root_path(suite)}\n{packages}\n{MORE_RECIPE}".encode()).hexdigest()[:12]
+    return os.path.join(CACHE, f"more-{suite}-{key}")
+
+
 def _build(out, script, env, timeout):
     """Run a recipe in mount and pid namespaces of its own, so that whatever happens to us,
     no mount and no process of it outlives us."""
@@ -137,13 +171,44 @@ def _ensure_suite(suite, variant):
     root, conf = _root_path(suite), _conf_path(suite, variant)
     if os.path.isdir(root) and os.path.isdir(conf):
         return [conf, root]
-    with Lock(os.path.join(CACHE, f"{suite}.lock"), 1200, f"another lab building {suite}"):
-        if not os.path.isdir(root):
-            say(f"building the {suite} root once (a minute or two; log: {root}.log)")
-            _build(root, ROOT_RECIPE, {"SUITE": suite, "MIRROR": mirror()}, 900)
+    with _lock(suite):
+        _ensure_root(suite)
         if not os.path.isdir(conf):
             _build_conf(suite, variant, root, conf)
     return [conf, root]
+
+
+def _build_from_mirror(out, script, env):
+    """A mirror that changes while we read it (testing does, several times a day) is worth a second try."""
+    say(f"building {os.path.basename(out)} once (some minutes; log: {out}.log)")
+    try:
+        _build(out, script, env, 900)
+    except LabError as error:
+        say(f"{error}\nonce more:")
+        _build(out, script, env, 900)
+
+
+def _ensure_root(suite):
+    root = _root_path(suite)
+    if not os.path.isdir(root):
+        _build_from_mirror(root, ROOT_RECIPE, {"SUITE": suite, "MIRROR": mirror()})
+    return root
+
+
+def _lock(suite):
+    return Lock(os.path.join(CACHE, f"{suite}.lock"), 2000, f"another lab building {suite}")
+
+
+def with_packages(suite, packages=CONTROLLER_PACKAGES):
+    """The lower directories of the suite's root with these packages (names, one space between), uppermost first."""
+    root, more = _root_path(suite), _more_path(suite, packages)
+    if not (os.path.isdir(root) and os.path.isdir(more)):
+        os.makedirs(CACHE, exist_ok=True)
+        with _lock(suite):
+            _ensure_root(suite)
+            if not os.path.isdir(more):
+                _build_from_mirror(more, MORE_RECIPE, {"ROOT": root, "PACKAGES": packages})
+    return [more, root]
 
 
 def _build_conf(suite, variant, root, conf):
@@ -159,7 +224,7 @@ def _build_conf(suite, variant, root, conf):
 
 
 def ensure(suites, variant):
-    """{suite: [lower directories]}, building what is missing, both suites at once."""
+    """{suite: [lower directories]}, building what is missing, all suites at once."""
     os.makedirs(CACHE, exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         jobs = {suite: pool.submit(_ensure_suite, suite, variant) for suite in sorted(set(suites))}

@@ -1,6 +1,8 @@
 """The controller's side: a home, ssh configuration, a store of its own, and the way into its namespaces."""
 
 import os
+import platform
+import re
 import subprocess
 
 import labcgroup
@@ -14,18 +16,37 @@ sandbox = false
 """
 
 # Everything that only the controller should see is bind-mounted in its own mount namespace. ssh takes the home from
-# passwd and not from $HOME, hence the passwd.
+# passwd and not from $HOME, hence the passwd. A controller of a suite ($LOWER) has that suite's root as its own, with
+# these folders of the machine's at their usual places.
 HOLDER = """
 set -eu
-mkdir -p /nix
-mount --bind "$STATE/nix" /nix
-mount --bind "$STATE/passwd" /etc/passwd
-mount --bind "$STATE/etc-hosts" /etc/hosts
-if [ -e /etc/nix/nix.conf ]; then mount --bind "$STATE/nix-conf/nix.conf" /etc/nix/nix.conf; fi
+root=
+if [ -n "$LOWER" ]; then
+  root=$STATE/controller/root
+  mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$STATE/controller/upper,workdir=$STATE/controller/work" "$root"
+  for place in /proc /sys /dev; do mount --rbind "$place" "$root$place"; done
+  for place in /tmp "$STATE" "$CHECKOUT"; do mkdir -p "$root$place"; mount --bind "$place" "$root$place"; done
+  mkdir "$root/usr/lib/machine"
+  touch "$root/etc/hosts"
+  mount --bind "$LIBRARIES" "$root/usr/lib/machine"
+  chroot "$root" /sbin/ldconfig
+fi
+mkdir -p "$root/nix"
+mount --bind "$STATE/nix" "$root/nix"
+mount --bind "$STATE/passwd" "$root/etc/passwd"
+mount --bind "$STATE/etc-hosts" "$root/etc/hosts"
+if [ -e "$root/etc/nix/nix.conf" ]; then mount --bind "$STATE/nix-conf/nix.conf" "$root/etc/nix/nix.conf"; fi
+if [ -n "$root" ]; then
+  cd "$root"
+  pivot_root . .
+  umount -l .
+fi
 echo $$ > "$STATE/holder.pid.tmp"
 mv "$STATE/holder.pid.tmp" "$STATE/holder.pid"
 exec sleep infinity
 """
+CHECKOUT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+LIBRARIES = f"/usr/lib/{platform.machine()}-linux-gnu"
 
 
 def create_home(names, hosts):
@@ -68,12 +89,36 @@ def write_known_hosts(names, keys):
           "\n".join(f"{host},{names.address(host)} {key}" for host, key in keys.items()))
 
 
-def start_holder(names):
-    """The process that keeps the controller's mount namespace, so that every `lab run` finds the same one."""
+def create_root(names, lower):
+    """What goes on top of a suite's root: flurry is this machine's build, so the libraries that the suite doesn't have
+    in that version are taken from here. It has its own of those that both have, as after an upgrade."""
+    top = os.path.join(names.state, "controller")
+    only_here = os.path.join(top, "upper", "usr", "lib", "machine-only")
+    for folder in ("root", "work", "upper/etc/ld.so.conf.d", "upper/usr/lib/machine-only"):
+        os.makedirs(os.path.join(top, folder))
+    theirs = {name for folder in lower if os.path.isdir(folder + LIBRARIES) for name in os.listdir(folder + LIBRARIES)}
+    for name in os.listdir(LIBRARIES):
+        # libstdc++.so.6 is in both, as another 6.0.x; libcurl-gnutls.so.3 is an alias of a version 4 that is in both.
+        real = os.path.basename(os.path.realpath(os.path.join(LIBRARIES, name)))
+        if ".so." in name and not theirs & {name, _soname(name), _soname(real)}:
+            os.symlink(f"/usr/lib/machine/{name}", os.path.join(only_here, name))
+    write(os.path.join(top, "upper", "etc", "ld.so.conf.d", "machine-only.conf"), "/usr/lib/machine-only")
+
+
+def _soname(name):
+    return re.sub(r"(\.so\.\d+)(\.\d+)*$", r"\1", name)
+
+
+def start_holder(names, lower=()):
+    """The process that keeps the controller's mount namespace, so that every `lab run` finds the same one. `lower`: the
+    directories of the suite that the controller is of; without, it is this machine."""
+    if lower:
+        create_root(names, lower)
     with open(os.path.join(names.state, "holder.log"), "w") as log:
         subprocess.Popen(["nsenter", f"--net=/run/netns/{names.netns}", "unshare", "--mount",
                           "--propagation", "slave", "sh", "-c", HOLDER],
-                         env={"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "STATE": names.state},
+                         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "STATE": names.state, "LOWER": ":".join(lower),
+                              "CHECKOUT": CHECKOUT, "LIBRARIES": LIBRARIES},
                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_until("controller's mount namespace", lambda: os.path.exists(names.holder_pid), 10, 0.01)

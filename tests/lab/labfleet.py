@@ -27,22 +27,32 @@ def hosts(names):
         raise LabError(f"lab {names.lab} is not up") from None
 
 
-def up(names, count, trixie=0, bare=False, small=None, timeout=90):
-    """`small`: {host: {path: size}}. When it fails it takes away what it had begun."""
+def suites_of(count, newer):
+    """{host: suite}. `newer`: {suite: how many of the last hosts are of it}; the others have the oldest."""
+    old = count - sum(newer.values())
+    if not 1 <= count <= 200 or old < 0 or any(number < 0 for number in newer.values()):
+        raise LabError(f"{count} hosts, {newer} of them: want 1 to 200, and no more of newer suites than hosts")
+    suites = [labbase.SUITES[0]] * old + [suite for suite in labbase.SUITES[1:] for _ in range(newer.get(suite, 0))]
+    return {f"h{n}": suite for n, suite in enumerate(suites, 1)}
+
+
+def up(names, suites, bare=False, small=None, timeout=90, controller=None):
+    """`suites`: {host: suite}; `small`: {host: {path: size}}; `controller`: its suite, None for this machine as it is.
+    When it fails it takes away what it had begun."""
     if os.geteuid() != 0:
         raise LabError("must be root: it makes namespaces and mounts")
-    if not 1 <= count <= 200 or not 0 <= trixie <= count:
-        raise LabError(f"{count} hosts with {trixie} of them trixie: want 1 to 200, and no more trixie than hosts")
-    suites = {f"h{n}": "trixie" if n > count - trixie else "bookworm" for n in range(1, count + 1)}
     for host in small or {}:
         if host not in suites:
-            raise LabError(f"--small {host}: no such host; there are h1 to h{count}")
+            raise LabError(f"--small {host}: no such host; there are h1 to h{len(suites)}")
+    if controller and controller not in labbase.SUITES:
+        raise LabError(f"a controller of {controller}: there are {', '.join(labbase.SUITES)}")
     lowers = labbase.ensure(suites.values(), "bare" if bare else "factory")
+    controller_root = labbase.with_packages(controller) if controller else ()
     with Lock(names.lock, 5, f"another command on lab {names.lab}"):
         if exists(names):
             raise LabError(f"lab {names.lab} is up already (or a part of it is left): run `lab down` first")
         try:
-            _build(names, suites, lowers, small or {})
+            _build(names, suites, lowers, small or {}, controller_root)
             wait_all(names, timeout)
         except BaseException:
             say(f"{names.lab}: not up, taking it down again")
@@ -50,7 +60,7 @@ def up(names, count, trixie=0, bare=False, small=None, timeout=90):
             raise
 
 
-def _build(names, suites, lowers, small):
+def _build(names, suites, lowers, small, controller_root):
     # Before anything else: what we start from here on is born in the lab's control group.
     labcgroup.join(labcgroup.group(names.lab, "controller"))
     os.makedirs(names.state)
@@ -63,7 +73,7 @@ def _build(names, suites, lowers, small):
         keys[name] = Host.create(names, name, suite, lowers[suite], small.get(name, {}), key)
         Host(names, name).start_supervisor()
     labctl.write_known_hosts(names, keys)
-    labctl.start_holder(names)
+    labctl.start_holder(names, controller_root)
 
 
 def wait_all(names, timeout):

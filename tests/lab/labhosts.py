@@ -140,7 +140,8 @@ class Host:
         wait_until(f"{self.name}: starting", lambda: self.boots() > before, timeout)
 
     def signal(self, process, number):
-        """To a unit's processes (its control group) or to all of that name. From outside: works on a dead-locked host."""
+        """To a unit's processes (its control group), or to all of that name and to what it started under a longer one:
+        since OpenSSH 9.8 a login is held by sshd-session. From outside: works on a dead-locked host."""
         hit = []
         for pid, folder in labcgroup.members(os.path.join(self.group(), "payload")).items():
             try:
@@ -148,7 +149,7 @@ class Host:
             except OSError:
                 continue
             parts = folder.split("/")
-            if process in parts or f"{process}.service" in parts or comm == process[:15]:
+            if process in parts or f"{process}.service" in parts or comm == process[:15] or comm.startswith(f"{process}-"):
                 hit.append(pid)
         for pid in hit:
             try:

@@ -9,8 +9,8 @@ from steps import FAST, deploy
 
 @pytest.fixture(scope="module")
 def both():
-    """One host with Nix 2.8, one with 2.26."""
-    with Lab("both", hosts=2, trixie=1) as lab:
+    """One host with Nix 2.8, one with 2.34."""
+    with Lab("both", hosts=2, forky=1) as lab:
         yield lab
 
 

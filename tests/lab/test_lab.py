@@ -2,6 +2,7 @@
 
 import glob
 import os
+import select
 import signal
 import subprocess
 import time
@@ -17,11 +18,11 @@ from labproc import wait_until
 
 @pytest.fixture(scope="module")
 def lab():
-    with Lab("selftest", hosts=2, trixie=1, small={"h2:/nix": "64m"}) as running:
+    with Lab("selftest", hosts=3, trixie=1, forky=1, small={"h2:/nix": "64m"}) as running:
         yield running
 
 
-@pytest.fixture(params=["h1", "h2"], scope="module")
+@pytest.fixture(params=["h1", "h2", "h3"], scope="module")
 def host(request):
     return request.param
 
@@ -112,8 +113,24 @@ def test_power_off_and_on(lab):
     lab.start("h1")
 
 
-def test_freeze_and_thaw(lab):
-    lab.freeze("h1", "sshd")
+def test_a_frozen_sshd_takes_no_login_and_its_sessions_stand_still(lab, host):
+    session = lab.popen("ssh", host, "while :; do echo alive; sleep 0.1; done")
+    try:
+        assert session.stdout.readline() == "alive\n"
+        lab.freeze(host, "sshd")
+        assert lab.run("timeout", "2", "ssh", "-o", "ConnectTimeout=1", host, "true")[0] != 0
+        while select.select([session.stdout], [], [], 1)[0]:     # what was on its way; then a second of silence
+            assert os.read(session.stdout.fileno(), 65536)
+        lab.thaw(host, "sshd")
+        lab.wait(host, timeout=20)
+        assert select.select([session.stdout], [], [], 10)[0]
+    finally:
+        session.kill()
+        session.wait(timeout=5)
+
+
+def test_a_unit_is_frozen_by_its_name(lab):
+    lab.freeze("h1", "ssh.service")
     assert lab.run("timeout", "2", "ssh", "-o", "ConnectTimeout=1", "h1", "true")[0] != 0
     lab.thaw("h1", "ssh.service")
     lab.wait("h1", timeout=20)
@@ -254,12 +271,14 @@ def down(name):
 
 
 def test_down_leaves_nothing_and_may_be_repeated():
-    with Lab("selftest2", hosts=2, trixie=1) as other:
+    with Lab("selftest2", hosts=2, forky=1, controller="forky") as other:
         other.popen("sleep", "600")
-        assert leftovers("selftest2")["netns"]
-    assert nothing("selftest2") == {}
-    down("selftest2")
-    assert nothing("selftest2") == {}
+        versions = [other.run("nix", "--version", check=True)[1], *(other.ssh(host, "nix --version") for host in other.hosts)]
+        assert versions[0] == versions[2] != versions[1]
+        assert leftovers(other.name)["netns"]
+    assert nothing(other.name) == {}
+    down(other.name)
+    assert nothing(other.name) == {}
 
 
 @pytest.mark.parametrize("after", [0.15, 0.3, 0.6, 1.2])

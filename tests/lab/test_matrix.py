@@ -25,7 +25,7 @@ def matrix(request):
     before = os.environ.get("FLURRY_AGENT")
     os.environ["FLURRY_AGENT"] = AGENT      # `flurry status` too must speak with this one
     small = {f"{name}:{path}": size for name in names for path, size in SMALL.items()}
-    with Lab("matrix", hosts=HOSTS, trixie=2, small=small) as lab:
+    with Lab("matrix", hosts=HOSTS, trixie=1, forky=1, small=small) as lab:
         watch = Watch([lab.host(name) for name in names])
         watch.start()
         try:

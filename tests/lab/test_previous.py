@@ -63,7 +63,7 @@ def push(lab, release):
 @pytest.fixture(scope="module")
 def made():
     """(lab, what is true of each host): each made by another hand than ours."""
-    with Lab("previous", hosts=6, trixie=2) as lab:
+    with Lab("previous", hosts=6, trixie=1, forky=1) as lab:
         systems = [push(lab, release) for release in ("by-hand", "by-hand-2")]
 
         def make(host):

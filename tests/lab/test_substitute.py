@@ -47,8 +47,8 @@ class Cache:
 
 @pytest.fixture(scope="module")
 def both():
-    """One host with Nix 2.8, one with 2.26."""
-    with Lab("substitute", hosts=2, trixie=1) as lab:
+    """One host with Nix 2.8, one with 2.34."""
+    with Lab("substitute", hosts=2, forky=1) as lab:
         yield lab
 
 
