@@ -130,7 +130,7 @@ std::unique_ptr<Connection> SshdTest::must_dial() {
 std::string SshdTest::run(const std::vector<std::string>& argv) {
   sys::Command command;
   command.argv = argv;
-  auto out = sys::run_checked(command, in(Millis(30000)));
+  auto out = sys::run_checked(command, in(Millis(120000)));
   EXPECT_TRUE(out.has_value()) << out.error().message;
   return out ? *out : "";
 }
