@@ -43,6 +43,8 @@ std::vector<RolloutEvent> Deployer::wait() {
                          ? "detached: the hosts finish or go back by themselves"
                          : "stopping: nothing new is started, running activations reach their outcome; "
                            "press Ctrl-C again to detach");
+    } else if (const auto* warning = std::get_if<HostWarning>(&happening)) {
+      reporter_.note(fleet_.hosts[warning->host].name.str() + ": " + warning->text);
     } else if (const auto* line = std::get_if<HostLine>(&happening)) {
       reporter_.log(fleet_.hosts[line->host].name.str(), line->stage, line->line);
     } else if (const auto* copying = std::get_if<HostCopying>(&happening)) {

@@ -108,16 +108,21 @@ Result<ActionValue> HostRunner::run(size_t host, const action::Any& what, const 
       what);
 }
 
-Result<void> HostRunner::redial(size_t host, TimePoint deadline) {
+Result<void> HostRunner::redial(size_t host, Millis patience, bool is_urgent) {
   hosts_[host].session.reset();
-  ASSIGN_OR_RETURN(hosts_[host].session,
-                   HostSession::open(parts_.transport, parts_.fleet.hosts[host], parts_.agent, deadline));
+  SeenHostKeys& seen = hosts_[host].seen;
+  auto session = HostSession::open(parts_.transport, parts_.fleet.hosts[host], parts_.agent,
+                                   {patience, is_urgent, &seen});
+  for (auto& text : std::exchange(seen.warnings, {}))
+    parts_.happenings.push(HostWarning{host, std::move(text)});
+  if (!session) return session.error();
+  hosts_[host].session = *std::move(session);
   return {};
 }
 
 Result<ActionValue> HostRunner::connect(size_t host) {
+  RETURN_IF_ERROR(redial(host, kConnectTimeout, false));
   const TimePoint deadline = sys::now() + kConnectTimeout;
-  RETURN_IF_ERROR(redial(host, deadline));
   ASSIGN_OR_RETURN(const Inspection inspection,
                    inspect_settled(hosts_[host].session->agent(), parts_.fleet.hosts[host], deadline));
   return ActionValue(inspection.facts);
@@ -249,7 +254,7 @@ Result<ActionValue> HostRunner::observe(size_t host, uint64_t seen) {
 }
 
 Result<ActionValue> HostRunner::reattach(size_t host) {
-  RETURN_IF_ERROR(redial(host, sys::now() + kReattachTimeout));
+  RETURN_IF_ERROR(redial(host, kReattachTimeout, true));
   ASSIGN_OR_RETURN(const AgentView view,
                    hosts_[host].session->agent().observe(parts_.options.deployment, 0, Millis(0)));
   return ActionValue(view);
@@ -257,7 +262,7 @@ Result<ActionValue> HostRunner::reattach(size_t host) {
 
 Result<ActionValue> HostRunner::confirm(size_t host, const std::string& nonce) {
   const TimePoint deadline = sys::now() + kConfirmTimeout;
-  RETURN_IF_ERROR(redial(host, deadline));
+  RETURN_IF_ERROR(redial(host, kConfirmTimeout, true));
   ASSIGN_OR_RETURN(const AgentView view,
                    hosts_[host].session->agent().confirm(parts_.options.deployment, nonce, deadline));
   return ActionValue(view);

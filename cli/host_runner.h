@@ -29,6 +29,11 @@ struct HostLine {
   Stage stage;
   std::string line;
 };
+// What the user has to know of a host, whatever is shown besides.
+struct HostWarning {
+  size_t host;
+  std::string text;
+};
 struct HostCopying {
   size_t host;
   CopyState state;
@@ -43,7 +48,8 @@ struct HostPlanned {
   size_t host;
   CopyPlan plan;
 };
-using Happening = std::variant<ActionEnded, Interrupted, HostLine, HostCopying, HostCopied, HostPlanned>;
+using Happening =
+    std::variant<ActionEnded, Interrupted, HostLine, HostWarning, HostCopying, HostCopied, HostPlanned>;
 using Happenings = sys::BoundedQueue<Happening>;
 
 // What the runner works with; all of it outlives the runner.
@@ -75,6 +81,7 @@ class HostRunner {
  private:
   struct Host {
     std::unique_ptr<HostSession> session;
+    SeenHostKeys seen;      // with the session, of the action that dials
     ActionId building = 0;  // the action that waits for the build
     // The actions in flight and the wish for more; the last one to leave closes the session.
     std::atomic<int> holders = 1;
@@ -94,7 +101,7 @@ class HostRunner {
   Result<ActionValue> observe(size_t host, uint64_t seen);
   Result<ActionValue> reattach(size_t host);
   Result<ActionValue> confirm(size_t host, const std::string& nonce);
-  Result<void> redial(size_t host, TimePoint deadline);
+  Result<void> redial(size_t host, Millis patience, bool is_urgent);
   void evaluate(const std::vector<std::pair<size_t, ActionId>>& wanted, std::stop_token stop);
 
   RunnerParts parts_;

@@ -18,8 +18,12 @@ constexpr std::string_view kNoAgentMark = "flurry: no agent on ";
 constexpr Millis kExitWait{5000};
 
 Target target_of(const HostConfig& host) {
-  return {host.name,        host.target_hosts,  host.target_port,
-          host.target_user, host.identity_file, host.ssh_options};
+  return {.host = host.name,
+          .addresses = host.target_hosts,
+          .port = host.target_port,
+          .user = host.target_user,
+          .identity_file = host.identity_file,
+          .ssh_options = host.ssh_options};
 }
 
 std::string last_line(std::string_view text) {
@@ -57,9 +61,15 @@ Error explain_exit(const RemoteExit& exit, const std::string& peer,
 }  // namespace
 
 Result<std::unique_ptr<HostSession>> HostSession::open(Transport& transport, const HostConfig& host,
-                                                       const AgentBinary& binary, TimePoint deadline) {
+                                                       const AgentBinary& binary, const Dialling& dialling) {
   std::unique_ptr<HostSession> session(new HostSession(host, binary));
-  ASSIGN_OR_RETURN(session->connection_, transport.dial(target_of(host), deadline));
+  Target target = target_of(host);
+  target.is_urgent = dialling.is_urgent;
+  target.seen = dialling.seen;
+  TimePoint deadline = sys::now() + dialling.patience;
+  ASSIGN_OR_RETURN(session->connection_, transport.dial(target, deadline));
+  // Part of the time may have passed in a queue; who hurries has none.
+  if (!dialling.is_urgent) deadline = sys::now() + dialling.patience;
   ASSIGN_OR_RETURN(const bool reached, session->reach_agent(deadline));
   if (reached) return session;
   RETURN_IF_ERROR(session->upload_agent(deadline));

@@ -15,10 +15,17 @@ namespace flurry {
 // One SSH connection to a host and the agent behind it. One thread at a time.
 class HostSession {
  public:
+  // How a host is dialled.
+  struct Dialling {
+    Millis patience;         // for what the host does; a queue before that doesn't count
+    bool is_urgent = false;  // as in Target
+    SeenHostKeys* seen = nullptr;
+  };
+
   // Dials, brings the agent along where the host lacks it, starts it, says hello. Always a new
   // connection. `host` and `binary` must outlive the session.
   static Result<std::unique_ptr<HostSession>> open(Transport& transport, const HostConfig& host,
-                                                   const AgentBinary& binary, TimePoint deadline);
+                                                   const AgentBinary& binary, const Dialling& dialling);
 
   AgentClient& agent() { return *agent_; }
   Connection& connection() { return *connection_; }

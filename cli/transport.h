@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,13 @@
 
 namespace flurry {
 
+// What one run has seen of a host's keys where no file vouches for them: such a key holds for the rest of the
+// run. Belongs to one host; one dial at a time uses it.
+struct SeenHostKeys {
+  std::map<std::string, std::string> blobs;  // by the name that known_hosts would have
+  std::vector<std::string> warnings;         // for the user, each once; the caller takes them
+};
+
 // Where a host is, as the flake says it. What is absent is asked of the user's ssh configuration.
 struct Target {
   HostName host;
@@ -21,6 +29,9 @@ struct Target {
   std::optional<std::string> user;
   std::optional<std::string> identity_file;
   std::vector<std::string> ssh_options;  // as after "ssh": {"-o", "ProxyJump=bastion"}
+  // A host decides by itself unless this dial comes in time: it never queues behind those that don't hurry.
+  bool is_urgent = false;
+  SeenHostKeys* seen = nullptr;  // null: nothing is kept
 };
 
 struct RemoteExit {
@@ -56,8 +67,9 @@ class Connection {
 };
 
 // Dials hosts. Any thread may call any method of it and of what it returns; a call blocks at most
-// until its deadline. Errors: kUnreachable (name, TCP, dead link), kRefused (host key, login; the
-// message says what to do), kTimedOut.
+// until its deadline, which is about the host: time in a queue behind other dials doesn't count.
+// Errors: kUnreachable (name, TCP, dead link), kRefused (host key, login; the message says what to do),
+// kTimedOut.
 class Transport {
  public:
   virtual ~Transport() = default;

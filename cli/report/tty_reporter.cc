@@ -133,7 +133,7 @@ void TtyReporter::checked(const CheckReport& report) {
 }
 
 void TtyReporter::note(std::string_view text) {
-  const bool is_loud = text == kNoMagicRollback;
+  const bool is_loud = text == kNoMagicRollback || text.find("WARNING: ") != text.npos;
   std::string out;
   for (const auto& line : clean_lines(text))
     out += (is_loud ? palette_.red("flurry: " + line) : "flurry: " + line) + "\n";

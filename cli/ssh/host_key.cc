@@ -25,10 +25,6 @@ constexpr std::array<std::string_view, 4> kAlgorithms = {"ssh-ed25519", "ecdsa-s
 constexpr Millis kTurnMax{2'000};
 constexpr int kTurnPauseMs = 20;
 
-std::string name_of(const SshConfig& config) {
-  return known_hosts_name(config.hostname, config.port, config.host_key_alias);
-}
-
 std::string kind_of(std::string_view blob) {
   const auto type = key_type(blob);
   if (type == "ssh-ed25519") return "ED25519";
@@ -42,7 +38,7 @@ std::string quoted(const std::string& text) {
 Error unknown_key(const SshConfig& config, const std::string& blob) {
   const std::string port = config.port == 22 ? "" : "-p " + std::to_string(config.port) + " ";
   return {ErrorKind::kRefused,
-          "host key of " + name_of(config) + " is not known: it shows the " + kind_of(blob) + " key " +
+          "host key of " + known_name(config) + " is not known: it shows the " + kind_of(blob) + " key " +
               fingerprint(blob) + ". If that is right, run `ssh " + port + config.hostname +
               "` once and answer yes, or `ssh-keyscan " + port + config.hostname + " >> " +
               (config.user_known_hosts.empty() ? "~/.ssh/known_hosts" : config.user_known_hosts.front()) +
@@ -51,11 +47,11 @@ Error unknown_key(const SshConfig& config, const std::string& blob) {
 
 Error changed_key(const SshConfig& config, const KnownKey& on_file, const std::string& blob) {
   return {ErrorKind::kRefused,
-          "host key of " + name_of(config) + " has changed: it shows the " + kind_of(blob) + " key " +
+          "host key of " + known_name(config) + " has changed: it shows the " + kind_of(blob) + " key " +
               fingerprint(blob) + ", but " + on_file.where() + " holds the " + kind_of(on_file.blob) +
               " key " + fingerprint(on_file.blob) +
               ". Someone may be in between. If the host was reinstalled, run `ssh-keygen -f " +
-              quoted(on_file.file) + " -R " + quoted(name_of(config)) + "`"};
+              quoted(on_file.file) + " -R " + quoted(known_name(config)) + "`"};
 }
 
 Error file_error(const std::string& file, int error_number) {
@@ -71,10 +67,35 @@ void take_turn(int fd) {
   }
 }
 
+Error other_than_seen(const SshConfig& config, const std::string& before, const std::string& blob) {
+  return {ErrorKind::kRefused,
+          "host key of " + known_name(config) + " has changed during this run: it shows the " +
+              kind_of(blob) + " key " + fingerprint(blob) + ", but showed the " + kind_of(before) + " key " +
+              fingerprint(before) +
+              " before. Someone may be in between, or the name leads to another machine"};
+}
+
+std::vector<std::string> known_hosts_files(const SshConfig& config) {
+  auto files = config.user_known_hosts;
+  files.insert(files.end(), config.global_known_hosts.begin(), config.global_known_hosts.end());
+  return files;
+}
+
 }  // namespace
 
-std::string host_key_algorithms(const std::vector<KnownKey>& known) {
+std::string known_name(const SshConfig& config) {
+  return known_hosts_name(config.hostname, config.port, config.host_key_alias);
+}
+
+std::string seen_key(const SshConfig& config, const SeenHostKeys* seen) {
+  if (seen == nullptr) return "";
+  const auto found = seen->blobs.find(known_name(config));
+  return found == seen->blobs.end() ? "" : found->second;
+}
+
+std::string host_key_algorithms(const std::vector<KnownKey>& known, const std::string& seen) {
   const auto is_known = [&](std::string_view type) {
+    if (!seen.empty() && key_type(seen) == type) return true;
     return std::any_of(known.begin(), known.end(),
                        [&](const auto& k) { return k.mark == KnownKeyMark::kNone && k.type == type; });
   };
@@ -91,25 +112,47 @@ std::string host_key_algorithms(const std::vector<KnownKey>& known) {
 }
 
 Result<void> check_host_key(const SshConfig& config, const std::vector<KnownKey>& known,
-                            const std::string& offered_blob) {
+                            const std::string& offered_blob, SeenHostKeys* seen) {
   const auto decision = decide_host_key(known, offered_blob);
   switch (decision.verdict) {
     case KeyVerdict::kTrusted:
       return {};
     case KeyVerdict::kRevoked:
-      return Error{ErrorKind::kRefused, "host key " + fingerprint(offered_blob) + " of " + name_of(config) +
-                                            " is marked @revoked at " + decision.evidence.where()};
+      return Error{ErrorKind::kRefused, "host key " + fingerprint(offered_blob) + " of " +
+                                            known_name(config) + " is marked @revoked at " +
+                                            decision.evidence.where()};
     case KeyVerdict::kChanged:
       return changed_key(config, decision.evidence, offered_blob);
     case KeyVerdict::kUnknown:
       break;
   }
+  const std::string before = seen_key(config, seen);
+  if (!before.empty() && before != offered_blob) return other_than_seen(config, before, offered_blob);
+  if (!before.empty()) return {};
   if (config.strict == StrictChecking::kYes || config.strict == StrictChecking::kAsk)
     return unknown_key(config, offered_blob);
-  auto learned = learn_host_key(config, name_of(config), offered_blob);
+  return accept_new_key(config, offered_blob, seen);
+}
+
+Result<void> accept_new_key(const SshConfig& config, const std::string& blob, SeenHostKeys* seen) {
+  const auto learned = learn_host_key(config, known_name(config), blob);
   // "no" promised to go on; a file that can't be written doesn't change that.
-  if (config.strict == StrictChecking::kNo) return {};
-  return learned;
+  if (!learned && config.strict != StrictChecking::kNo) return learned;
+  if (seen == nullptr) return {};
+  seen->blobs.insert_or_assign(known_name(config), blob);
+  const auto kept = decide_host_key(read_known_keys(known_hosts_files(config), known_name(config)), blob);
+  const bool is_kept = kept.verdict == KeyVerdict::kTrusted;
+  if (is_kept && config.strict == StrictChecking::kAcceptNew) return {};
+  seen->warnings.push_back(
+      "WARNING: nobody vouches for the host key of " + known_name(config) + " (" + kind_of(blob) + " " +
+      fingerprint(blob) + "): " +
+      (config.strict == StrictChecking::kNo
+           ? "StrictHostKeyChecking is off, so whoever answers there is given root's "
+             "work"
+           : "it could not be kept in a known_hosts file") +
+      ". It holds for this run; " +
+      (is_kept ? "from now on known_hosts has it" : "the next run would take any other one"));
+  return {};
 }
 
 Result<void> learn_host_key(const SshConfig& config, const std::string& name, const std::string& blob) {

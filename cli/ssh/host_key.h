@@ -8,15 +8,25 @@
 
 namespace flurry::ssh {
 
-// The algorithms to offer: first those of the keys on file, so that a host known by its ed25519 key
-// isn't asked for another; all of ours when nothing is on file. Empty when keys are on file and
-// libssh2 can use none of them (only RSA, security keys, certificates): then the ssh program must.
-std::string host_key_algorithms(const std::vector<KnownKey>& known);
+// How known_hosts names the host that is dialled.
+std::string known_name(const SshConfig& config);
 
-// Whether the host may be spoken to. An unknown key is learned when the configuration says so; a
-// changed or revoked one is refused whatever it says. kRefused with what to do. Any thread.
+// The key that an earlier dial of the run took without a file that vouches for it; empty: none.
+std::string seen_key(const SshConfig& config, const SeenHostKeys* seen);
+
+// The algorithms to offer: first those of the keys on file and of `seen`, so that a host known by its ed25519
+// key isn't asked for another; all of ours when nothing is on file. Empty when keys are on file and
+// libssh2 can use none of them (only RSA, security keys, certificates): then the ssh program must.
+std::string host_key_algorithms(const std::vector<KnownKey>& known, const std::string& seen = "");
+
+// Whether the host may be spoken to. An unknown key is learned when the configuration says so, and then holds
+// for the run, kept or not; a changed or revoked one is refused whatever it says. kRefused with what to do.
+// Any thread; `seen` may be null.
 Result<void> check_host_key(const SshConfig& config, const std::vector<KnownKey>& known,
-                            const std::string& offered_blob);
+                            const std::string& offered_blob, SeenHostKeys* seen);
+
+// The part of that for a key which no file knows, and which the configuration lets pass.
+Result<void> accept_new_key(const SshConfig& config, const std::string& blob, SeenHostKeys* seen);
 
 // The file that a new key goes to; the user may have configured none.
 Result<void> learn_host_key(const SshConfig& config, const std::string& name, const std::string& blob);

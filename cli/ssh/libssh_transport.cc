@@ -56,83 +56,138 @@ class LibsshConnection : public Connection {
   const std::string peer_;
 };
 
-// Holds a place among the handshakes in flight, or the wish for one.
-class HandshakePlace {
- public:
-  HandshakePlace(SshLoop& loop, SessionId id) : loop_(loop), id_(id), granted_(loop.enter(id)) {}
-  ~HandshakePlace() { loop_.leave(id_); }
-  HandshakePlace(const HandshakePlace&) = delete;
-
-  Result<void> wait(TimePoint deadline) { return await(granted_, deadline, "wait for other handshakes"); }
-
- private:
-  SshLoop& loop_;
-  const SessionId id_;
-  std::future<Result<void>> granted_;
-};
-
 std::string peer_name(const SshConfig& config) {
   return config.user + "@" + config.hostname + ":" + std::to_string(config.port);
 }
 
 Error with_peer(const Error& error, const SshConfig& config) { return error.with_context(peer_name(config)); }
 
+// The same error, said of what was waited for; others are left as they are.
+Error of_silence(const Error& error, const std::string& what, TimePoint since) {
+  if (error.kind != ErrorKind::kTimedOut) return error;
+  return {error.kind, what + " (waited " + std::to_string((sys::now() - since).count() / 1000) + " s)"};
+}
+
 }  // namespace
+
+// A dial's places among the others, and its deadline, which doesn't run while it queues for them.
+class LibsshTransport::Turn {
+ public:
+  Turn(SshLoop& loop, SessionId id, bool is_urgent, TimePoint deadline, Millis& queued)
+      : loop_(loop), id_(id), is_urgent_(is_urgent), deadline_(deadline), queued_(queued) {}
+  ~Turn() { loop_.leave(id_); }
+  Turn(const Turn&) = delete;
+
+  TimePoint deadline() const { return deadline_; }
+  // Now, and at most `patience` later.
+  TimePoint within(Millis patience) const { return std::min(deadline_, sys::now() + patience); }
+
+  Result<void> wait(const std::string& pool, size_t limit) {
+    const TimePoint since = sys::now();
+    auto granted = loop_.enter(id_, (is_urgent_ ? "urgent " : "") + pool, limit);
+    auto result = await(granted, since + kQueueMax, "wait for other dials to the same server");
+    const Millis waited = sys::now() - since;
+    deadline_ += waited;
+    queued_ += waited;
+    return result;
+  }
+
+ private:
+  // Leases end, so the queue moves on; this is for what nobody thought of.
+  static constexpr Millis kQueueMax{15 * 60'000};
+
+  SshLoop& loop_;
+  const SessionId id_;
+  const bool is_urgent_;
+  TimePoint deadline_;
+  Millis& queued_;
+};
 
 LibsshTransport::LibsshTransport(TransportOptions options)
     : options_(std::move(options)),
       program_(options_.program),
-      loop_(options_.handshakes_max, options_.keepalive_interval) {}
+      loop_(options_.place_lease, options_.keepalive_interval) {}
 
 Result<std::unique_ptr<Connection>> LibsshTransport::dial(const Target& target, TimePoint deadline) {
-  Error last{ErrorKind::kInvalidInput, "no address for " + target.host.str()};
+  Error told{ErrorKind::kInvalidInput, "no address for " + target.host.str()};
+  Millis queued{0};
+  size_t left = target.addresses.size();
   for (const auto& address : target.addresses) {
-    auto connection = dial_address(target, address, deadline);
+    // The time is shared out, so that one silent address leaves some for the others.
+    const TimePoint now = sys::now();
+    const TimePoint until = now + (deadline + queued - now) / static_cast<int>(left);
+    auto connection = dial_address(target, address, until, queued);
     if (connection) return connection;
-    last = connection.error();
+    const Error& error = connection.error();
+    told = left == target.addresses.size() ? error : Error{error.kind, told.message + "; " + error.message};
     // Another address helps where nobody answered; not where somebody said no.
-    if (last.kind != ErrorKind::kUnreachable && last.kind != ErrorKind::kTimedOut) return last;
-    if (sys::now() >= deadline) break;
+    if (error.kind != ErrorKind::kUnreachable && error.kind != ErrorKind::kTimedOut) return told;
+    if (--left == 0 || sys::now() >= deadline + queued) break;
   }
-  return last;
+  return told;
 }
 
 Result<std::unique_ptr<Connection>> LibsshTransport::dial_address(const Target& target,
                                                                   const std::string& address,
-                                                                  TimePoint deadline) {
+                                                                  TimePoint deadline, Millis& queued) {
   ASSIGN_OR_RETURN(const auto config, ask_ssh_config(options_.program, target, address, deadline));
   const auto session = loop_.new_session();
-  HandshakePlace place(loop_, session);
-  const auto granted = place.wait(deadline);
+  Turn turn(loop_, session, target.is_urgent, deadline, queued);
+  const std::string server =
+      config.jump.empty() ? config.hostname + ":" + std::to_string(config.port) : config.jump;
+  const auto granted = turn.wait("to " + server, options_.to_one_server_max);
   if (!granted) return with_peer(granted.error(), config);
-  if (!config.program_only.empty()) return program_.dial_address(target, config, address, deadline);
-  auto connection = dial_session(config, session, deadline);
+  if (!config.program_only.empty()) return dial_program(target, config, address, turn);
+  auto connection = dial_session(target, config, session, turn);
   if (connection) return connection;
   loop_.close_session(session);
   if (connection.error().kind != ErrorKind::kUnsupported) return with_peer(connection.error(), config);
-  return program_.dial_address(target, config, address, deadline);
+  return dial_program(target, config, address, turn);
+}
+
+Result<std::unique_ptr<Connection>> LibsshTransport::dial_program(const Target& target,
+                                                                  const SshConfig& config,
+                                                                  const std::string& address, Turn& turn) {
+  RETURN_IF_ERROR(turn.wait("by the ssh program", options_.handshakes_max));
+  return program_.dial_address(target, config, address, turn.deadline());
 }
 
 // kUnsupported: libssh2 can't talk to this host or log in with these keys.
-Result<std::unique_ptr<Connection>> LibsshTransport::dial_session(const SshConfig& config, SessionId session,
-                                                                  TimePoint deadline) {
+Result<std::unique_ptr<Connection>> LibsshTransport::dial_session(const Target& target,
+                                                                  const SshConfig& config, SessionId session,
+                                                                  Turn& turn) {
   auto files = config.user_known_hosts;
   files.insert(files.end(), config.global_known_hosts.begin(), config.global_known_hosts.end());
-  const auto known =
-      read_known_keys(files, known_hosts_name(config.hostname, config.port, config.host_key_alias));
-  const auto algorithms = host_key_algorithms(known);
+  const auto known = read_known_keys(files, known_name(config));
+  const auto algorithms = host_key_algorithms(known, seen_key(config, target.seen));
   if (algorithms.empty())
     return Error{ErrorKind::kUnsupported, "no host key on file that libssh2 can verify"};
-
-  const auto patience =
-      config.connect_timeout_s > 0 ? Millis(1000LL * config.connect_timeout_s) : options_.connect_timeout;
-  ASSIGN_OR_RETURN(auto socket, connect_tcp(config.hostname, config.port, config.address_family,
-                                            std::min(deadline, sys::now() + patience)));
-  auto shaken = loop_.handshake(session, std::move(socket), algorithms);
-  ASSIGN_OR_RETURN(const auto key, await(shaken, deadline, "SSH handshake"));
-  RETURN_IF_ERROR(check_host_key(config, known, key));
-  RETURN_IF_ERROR(log_in(loop_, session, config, deadline));
+  ASSIGN_OR_RETURN(const auto key, shake_hands(config, algorithms, session, turn));
+  RETURN_IF_ERROR(check_host_key(config, known, key, target.seen));
+  RETURN_IF_ERROR(log_in(loop_, session, config, turn.deadline()));
   return std::unique_ptr<Connection>(std::make_unique<LibsshConnection>(loop_, session, peer_name(config)));
+}
+
+// The key that the host shows. Each step has a limit of its own; as with ssh, ConnectTimeout is one for all.
+Result<std::string> LibsshTransport::shake_hands(const SshConfig& config, const std::string& algorithms,
+                                                 SessionId session, Turn& turn) {
+  const Millis whole(1000LL * config.connect_timeout_s);
+  const TimePoint begun = sys::now();
+  const auto until = [&](Millis own) {
+    return whole > Millis(0) ? std::min(turn.deadline(), begun + whole) : turn.within(own);
+  };
+  ASSIGN_OR_RETURN(auto socket, connect_tcp(config.hostname, config.port, config.address_family,
+                                            until(options_.connect_timeout)));
+  TimePoint since = sys::now();
+  auto greeted = loop_.greet(session, std::move(socket), algorithms);
+  const auto greeting = await(greeted, until(options_.greeting_timeout), "SSH greeting");
+  if (!greeting) return of_silence(greeting.error(), "the port accepts, but sends no SSH banner", since);
+  RETURN_IF_ERROR(turn.wait("handshakes", options_.handshakes_max));
+  since = sys::now();
+  auto shaken = loop_.handshake(session);
+  auto key = await(shaken, until(options_.handshake_timeout), "SSH handshake");
+  if (!key) return of_silence(key.error(), "the SSH handshake stopped halfway: the server is silent", since);
+  return key;
 }
 
 }  // namespace flurry::ssh

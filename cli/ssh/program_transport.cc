@@ -9,9 +9,11 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 
 #include "cli/ssh/child.h"
+#include "cli/ssh/host_key.h"
 #include "core/sys/clock.h"
 
 namespace flurry::ssh {
@@ -21,6 +23,8 @@ constexpr std::string_view kReady = "flurry-ready\n";
 // A login shell may greet; more than this before our word is no greeting.
 constexpr size_t kGreetingMax = 64 << 10;
 constexpr Millis kLeaveTime{300};
+// For the connection and all of the handshake, where the user has set none.
+constexpr int kConnectSeconds = 20;
 
 // A directory only we can enter, removed with what is in it.
 class PrivateDirectory {
@@ -40,6 +44,7 @@ class PrivateDirectory {
     if (!path_.empty()) std::filesystem::remove_all(path_, error);
   }
   std::string socket() const { return path_ + "/s"; }
+  std::string known_hosts() const { return path_ + "/known_hosts"; }
 
  private:
   explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
@@ -132,6 +137,28 @@ Result<bool> wait_until_ready(int fd, TimePoint deadline) {
   return true;
 }
 
+bool takes_new_keys(const SshConfig& config) {
+  return config.strict == StrictChecking::kNo || config.strict == StrictChecking::kAcceptNew;
+}
+
+// The file that ssh learns new keys into, before the user's own: it holds what this run has seen, so that ssh
+// refuses any other key, and tells us afterwards what is new.
+std::string run_known_hosts(const SshConfig& config, const std::string& ours, const SeenHostKeys* seen) {
+  std::ofstream file(ours);
+  if (const auto blob = seen_key(config, seen); !blob.empty())
+    file << known_hosts_line(known_name(config), blob, "");
+  std::string value = "UserKnownHostsFile=\"" + ours + "\"";
+  for (const auto& path : config.user_known_hosts) value += " \"" + path + "\"";
+  return value;
+}
+
+Result<void> keep_new_key(const SshConfig& config, const std::string& ours, SeenHostKeys* seen) {
+  if (!seen_key(config, seen).empty()) return {};
+  for (const auto& key : read_known_keys({ours}, known_name(config)))
+    if (key.mark == KnownKeyMark::kNone) return accept_new_key(config, key.blob, seen);
+  return {};
+}
+
 std::vector<std::string> with_options(const SshProgram& program, const Target& target,
                                       const std::vector<std::string>& first) {
   // The first value of an option wins with ssh, so ours stand before the target's.
@@ -196,6 +223,10 @@ Result<std::unique_ptr<Connection>> ProgramTransport::dial_address(const Target&
   // "no" would let changed keys pass.
   if (config.strict == StrictChecking::kNo)
     first.insert(first.end(), {"-o", "StrictHostKeyChecking=accept-new"});
+  if (takes_new_keys(config))
+    first.insert(first.end(), {"-o", run_known_hosts(config, directory.known_hosts(), target.seen)});
+  if (config.connect_timeout_s == 0)
+    first.insert(first.end(), {"-o", "ConnectTimeout=" + std::to_string(kConnectSeconds)});
   auto argv = with_options(program_, target, first);
   argv.insert(argv.end(), {"--", address, "echo flurry-ready; exec cat > /dev/null"});
   ASSIGN_OR_RETURN(auto master, Child::start(argv, std::move(ends.second)));
@@ -205,6 +236,7 @@ Result<std::unique_ptr<Connection>> ProgramTransport::dial_address(const Target&
     (void)master.wait(deadline).has_value();
     return program_error(master.standard_error()).with_context(peer);
   }
+  if (takes_new_keys(config)) RETURN_IF_ERROR(keep_new_key(config, directory.known_hosts(), target.seen));
   auto client =
       with_options(program_, target,
                    {"-T", "-S", directory.socket(), "-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o",

@@ -150,6 +150,7 @@ Result<void> take_plain(std::string_view key, std::string_view value, SshConfig&
     config.address_family = value == "inet" ? AF_INET : value == "inet6" ? AF_INET6 : AF_UNSPEC;
   } else if (const auto name = program_only_name(key); !name.empty() && value != "none" && !value.empty()) {
     config.program_only.push_back(name);
+    if (name == "ProxyJump") config.jump = value;
   }
   return {};
 }

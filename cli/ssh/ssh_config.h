@@ -28,6 +28,7 @@ struct SshConfig {
   int address_family = 0;     // as for getaddrinfo
   // Settings that only the ssh program follows: "ProxyJump", "CertificateFile", …
   std::vector<std::string> program_only;
+  std::string jump;  // what stands between, as configured: dials by the same share a server
 };
 
 // The program and arguments before "-G" or the host: "ssh", {"-F", "/path"} (tests).

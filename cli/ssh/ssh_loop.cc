@@ -27,11 +27,11 @@ uint64_t epoll_key(SessionId session, ChannelId channel) { return uint64_t{sessi
 
 }  // namespace
 
-struct SshLoop::Handshake {
+struct SshLoop::Greet {
   SessionId id;
   sys::Fd socket;
   std::string algorithms;
-  std::promise<Result<std::string>> done;
+  std::promise<Result<void>> done;
 };
 
 struct SshLoop::Login {
@@ -46,12 +46,12 @@ struct SshLoop::Exec {
   SshChannel::Start start;
 };
 
-SshLoop::SshLoop(size_t handshakes_max, Millis keepalive_interval)
+SshLoop::SshLoop(Millis place_lease, Millis keepalive_interval)
     : requests_(kRequestsMax),
       wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      handshakes_max_(std::max<size_t>(handshakes_max, 1)),
       keepalive_interval_(keepalive_interval),
-      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      places_(place_lease) {
   // Not thread-safe in libssh2, and counted there: the first transport does it before any session.
   libssh2_init(0);
   watch(wakeup_.get(), 0, 0);
@@ -72,8 +72,8 @@ void SshLoop::post(Request request) {
   ignore(::write(wakeup_.get(), &one, sizeof one));
 }
 
-std::future<Result<void>> SshLoop::enter(SessionId id) {
-  Enter request{id, {}};
+std::future<Result<void>> SshLoop::enter(SessionId id, std::string pool, size_t limit) {
+  Enter request{id, std::move(pool), limit, {}};
   auto future = request.done.get_future();
   post(std::move(request));
   return future;
@@ -81,9 +81,16 @@ std::future<Result<void>> SshLoop::enter(SessionId id) {
 
 void SshLoop::leave(SessionId id) { post(Leave{id}); }
 
-std::future<Result<std::string>> SshLoop::handshake(SessionId id, sys::Fd socket, std::string algorithms) {
-  auto request = std::make_unique<Handshake>(Handshake{id, std::move(socket), std::move(algorithms), {}});
+std::future<Result<void>> SshLoop::greet(SessionId id, sys::Fd socket, std::string algorithms) {
+  auto request = std::make_unique<Greet>(Greet{id, std::move(socket), std::move(algorithms), {}});
   auto future = request->done.get_future();
+  post(std::move(request));
+  return future;
+}
+
+std::future<Result<std::string>> SshLoop::handshake(SessionId id) {
+  Handshake request{id, {}};
+  auto future = request.done.get_future();
   post(std::move(request));
   return future;
 }
@@ -114,11 +121,12 @@ void SshLoop::run() {
   while (!stopping_) {
     wait_for_events();
     take_requests();
+    admit();
     service_ready();
     tick_all();
   }
   sessions_.clear();
-  for (auto& waiting : waiting_) waiting.done.set_value(no_session());
+  for (auto& [place, done] : waiting_) done.set_value(no_session());
 }
 
 void SshLoop::take_requests() {
@@ -127,8 +135,12 @@ void SshLoop::take_requests() {
 
 void SshLoop::wait_for_events() {
   std::array<epoll_event, kEventsMax> events;
-  const auto until_tick = std::clamp<Millis>(next_tick_ - sys::now(), Millis(0), kTickInterval);
-  const int timeout = !ready_.empty() ? 0 : sessions_.empty() ? -1 : static_cast<int>(until_tick.count()) + 1;
+  const auto until = [now = sys::now()](TimePoint when) {
+    return static_cast<int>(std::clamp<Millis>(when - now, Millis(0), kTickInterval).count()) + 1;
+  };
+  int timeout = !ready_.empty() ? 0 : sessions_.empty() ? -1 : until(next_tick_);
+  if (const auto next = places_.next(); next && timeout != 0)
+    timeout = timeout < 0 ? until(*next) : std::min(timeout, until(*next));
   const int n = ::epoll_wait(epoll_.get(), events.data(), kEventsMax, timeout);
   for (int i = 0; i < n; ++i) {
     const auto& event = events[static_cast<size_t>(i)];
@@ -169,32 +181,39 @@ void SshLoop::tick_all() {
 }
 
 void SshLoop::admit() {
-  while (!waiting_.empty() && in_flight_.size() < handshakes_max_) {
-    in_flight_.insert(waiting_.front().id);
-    waiting_.front().done.set_value({});
-    waiting_.pop_front();
+  for (const auto& place : places_.admit(sys::now())) {
+    const auto waiting = waiting_.find(place);
+    if (waiting == waiting_.end()) continue;
+    waiting->second.set_value({});
+    waiting_.erase(waiting);
   }
 }
 
 void SshLoop::handle(Enter& request) {
-  waiting_.push_back(std::move(request));
-  admit();
+  places_.enter(request.pool, request.limit, request.id);
+  waiting_.insert_or_assign({std::move(request.pool), request.id}, std::move(request.done));
 }
 
 void SshLoop::handle(Leave& request) {
-  in_flight_.erase(request.id);
-  std::erase_if(waiting_, [&](Enter& waiting) {
-    if (waiting.id != request.id) return false;
-    waiting.done.set_value(Error{ErrorKind::kCancelled, "not wanted any more"});
-    return true;
-  });
-  admit();
+  places_.leave(request.id);
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    const bool is_its = it->first.second == request.id;
+    if (is_its) it->second.set_value(Error{ErrorKind::kCancelled, "not wanted any more"});
+    it = is_its ? waiting_.erase(it) : std::next(it);
+  }
 }
 
-void SshLoop::handle(std::unique_ptr<Handshake>& request) {
+void SshLoop::handle(Handshake& request) {
+  SshSession* session = find(request.id);
+  if (session == nullptr) return request.done.set_value(no_session());
+  session->start_handshake(std::move(request.done));
+  ready_.insert(request.id);
+}
+
+void SshLoop::handle(std::unique_ptr<Greet>& request) {
   const int fd = request->socket.get();
   auto session = std::make_unique<SshSession>(std::move(request->socket), keepalive_interval_);
-  session->start_handshake(request->algorithms, std::move(request->done));
+  session->start_greeting(request->algorithms, std::move(request->done));
   if (!watch(fd, request->id, 0)) session->fail({ErrorKind::kFailed, "epoll: out of memory or descriptors"});
   sessions_.insert_or_assign(request->id, std::move(session));
   ready_.insert(request->id);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <future>
 #include <map>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "cli/ssh/places.h"
 #include "cli/transport.h"
 #include "core/sys/bounded_queue.h"
 
@@ -28,18 +28,20 @@ using ChannelId = uint32_t;
 // that isn't there fail. Outlives everything that holds a pointer to it.
 class SshLoop {
  public:
-  SshLoop(size_t handshakes_max, Millis keepalive_interval);
+  SshLoop(Millis place_lease, Millis keepalive_interval);
   ~SshLoop();
 
   SessionId new_session();
   ChannelId new_channel() { return next_channel_++; }
 
-  // A place among the handshakes in flight; given back by leave(), whether it was got or not.
-  std::future<Result<void>> enter(SessionId id);
+  // A place among the `limit` of that pool; leave() gives back all that the session has, or waits for.
+  std::future<Result<void>> enter(SessionId id, std::string pool, size_t limit);
   void leave(SessionId id);
 
+  // Says our banner, and waits for the first byte of the server's.
+  std::future<Result<void>> greet(SessionId id, sys::Fd socket, std::string host_key_algorithms);
   // The host's key blob.
-  std::future<Result<std::string>> handshake(SessionId id, sys::Fd socket, std::string host_key_algorithms);
+  std::future<Result<std::string>> handshake(SessionId id);
   std::future<Result<LoginReply>> login(SessionId id, LoginRequest request);
 
   // `pump` is the loop's end of a socket pair. `first`: the server took the command; `second`: it ended.
@@ -53,12 +55,18 @@ class SshLoop {
  private:
   struct Enter {
     SessionId id;
+    std::string pool;
+    size_t limit;
     std::promise<Result<void>> done;
   };
   struct Leave {
     SessionId id;
   };
-  struct Handshake;
+  struct Greet;
+  struct Handshake {
+    SessionId id;
+    std::promise<Result<std::string>> done;
+  };
   struct Login;
   struct Exec;
   struct CloseChannel {
@@ -70,7 +78,7 @@ class SshLoop {
   };
   struct Stop {};
   // What is big or needs libssh2's types goes behind a pointer.
-  using Request = std::variant<Enter, Leave, std::unique_ptr<Handshake>, std::unique_ptr<Login>,
+  using Request = std::variant<Enter, Leave, std::unique_ptr<Greet>, Handshake, std::unique_ptr<Login>,
                                std::unique_ptr<Exec>, CloseChannel, CloseSession, Stop>;
 
   void post(Request request);
@@ -83,7 +91,8 @@ class SshLoop {
 
   void handle(Enter& request);
   void handle(Leave& request);
-  void handle(std::unique_ptr<Handshake>& request);
+  void handle(std::unique_ptr<Greet>& request);
+  void handle(Handshake& request);
   void handle(std::unique_ptr<Login>& request);
   void handle(std::unique_ptr<Exec>& request);
   void handle(CloseChannel& request);
@@ -100,13 +109,12 @@ class SshLoop {
   sys::Fd wakeup_;
 
   // The loop's thread only.
-  const size_t handshakes_max_;
   const Millis keepalive_interval_;
   sys::Fd epoll_;
   std::map<SessionId, std::unique_ptr<SshSession>> sessions_;
   std::set<SessionId> ready_;
-  std::set<SessionId> in_flight_;
-  std::deque<Enter> waiting_;
+  Places places_;
+  std::map<std::pair<std::string, SessionId>, std::promise<Result<void>>> waiting_;
   TimePoint next_tick_{};
   bool stopping_ = false;
 

@@ -1,5 +1,6 @@
 #include "cli/ssh/ssh_session.h"
 
+#include <malloc.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -25,13 +26,20 @@ constexpr Millis kSilenceMax{15000};
 constexpr const char* kCiphers = "aes128-ctr,aes192-ctr,aes256-ctr";
 constexpr const char* kMacs = "hmac-sha2-256,hmac-sha2-512,hmac-sha1";
 
+// A handshake and a login with many keys take some 30 KiB from an honest server.
+constexpr size_t kFedBeforeLoginMax = 1 << 20;
+// What libssh2 may hold. A channel's window of 2 MiB is much more memory where it comes in small packets.
+constexpr size_t kHeldMax = 4 << 20;
+constexpr size_t kHeldPerChannelMax = 16 << 20;
+constexpr size_t kFirstLineMax = 80;
+
 SshSession* self(void** abstract) { return static_cast<SshSession*>(*abstract); }
 
 }  // namespace
 
 SshSession::SshSession(sys::Fd socket, Millis keepalive_interval)
     : socket_(std::move(socket)),
-      session_(libssh2_session_init_ex(nullptr, nullptr, nullptr, this)),
+      session_(libssh2_session_init_ex(&on_alloc, &on_free, &on_realloc, this)),
       keepalive_interval_(keepalive_interval),
       input_(std::make_unique_for_overwrite<char[]>(kInputMax)),
       heard_at_(sys::now()),
@@ -55,6 +63,7 @@ SshSession::~SshSession() {
 void SshSession::fail(const Error& error) {
   if (session_ == nullptr) return;
   end_ = error;
+  if (operation_ == Operation::kGreeting) greeting_done_.set_value(error);
   if (operation_ == Operation::kHandshake) handshake_done_.set_value(error);
   if (operation_ == Operation::kLogin) login_done_.set_value(error);
   operation_ = Operation::kNone;
@@ -68,13 +77,43 @@ void SshSession::fail(const Error& error) {
   socket_.reset();
 }
 
+// Not refused at the bound itself: little code is tried for that. Nothing more is fed from there on.
+bool SshSession::may_hold(size_t more) {
+  const size_t bound = kHeldMax + channels_.size() * kHeldPerChannelMax;
+  is_flooded_ |= held_ + more > bound;
+  return held_ + more <= 2 * bound;
+}
+
+void* SshSession::on_alloc(size_t size, void** abstract) {
+  SshSession& s = *self(abstract);
+  void* memory = s.may_hold(size) ? std::malloc(size) : nullptr;
+  if (memory != nullptr) s.held_ += ::malloc_usable_size(memory);
+  return memory;
+}
+
+void* SshSession::on_realloc(void* memory, size_t size, void** abstract) {
+  SshSession& s = *self(abstract);
+  const size_t before = memory != nullptr ? ::malloc_usable_size(memory) : 0;
+  void* moved = s.may_hold(size) ? std::realloc(memory, size) : nullptr;
+  if (moved != nullptr) s.held_ += ::malloc_usable_size(moved) - before;
+  return moved;
+}
+
+void SshSession::on_free(void* memory, void** abstract) {
+  if (memory == nullptr) return;
+  self(abstract)->held_ -= ::malloc_usable_size(memory);
+  std::free(memory);
+}
+
 ssize_t SshSession::on_recv(libssh2_socket_t, void* buffer, size_t length, int, void** abstract) {
   SshSession& s = *self(abstract);
-  if (s.is_closing_) return 0;
+  if (s.is_closing_ || s.is_flooded_) return 0;
   const size_t n = std::min(length, s.input_end_ - s.input_begin_);
   if (n == 0) return -EAGAIN;
   std::memcpy(buffer, s.input_.get() + s.input_begin_, n);
   s.input_begin_ += n;
+  s.fed_ += n;
+  s.is_flooded_ |= !s.is_logged_in_ && s.fed_ > kFedBeforeLoginMax;
   s.moved_ = true;
   return static_cast<ssize_t>(n);
 }
@@ -96,7 +135,8 @@ int SshSession::on_sign(LIBSSH2_SESSION* session, unsigned char** signature, siz
     s.to_sign_.assign(reinterpret_cast<const char*>(data), data_size);
     return LIBSSH2_ERROR_EAGAIN;
   }
-  *signature = static_cast<unsigned char*>(std::malloc(s.signature_.size()));
+  void* abstract = &s;
+  *signature = static_cast<unsigned char*>(on_alloc(s.signature_.size(), &abstract));
   if (*signature == nullptr) return -1;
   std::memcpy(*signature, s.signature_.data(), s.signature_.size());
   *signature_size = s.signature_.size();
@@ -109,6 +149,7 @@ void SshSession::fill_input(TimePoint now) {
   if (input_end_ == kInputMax) return;
   const ssize_t n = ::recv(socket_.get(), input_.get() + input_end_, kInputMax - input_end_, MSG_DONTWAIT);
   if (n > 0) {
+    if (!has_first_line_) keep_first_line({input_.get() + input_end_, static_cast<size_t>(n)});
     input_end_ += static_cast<size_t>(n);
     heard_at_ = now;
     moved_ = true;
@@ -140,25 +181,51 @@ void SshSession::flush_output() {
   }
 }
 
-Error SshSession::last_error(const std::string& what) {
+void SshSession::keep_first_line(std::string_view bytes) {
+  for (const char c : bytes) {
+    has_first_line_ = c == '\n' || first_line_.size() >= kFirstLineMax;
+    if (has_first_line_) return;
+    if (c >= ' ' && c <= '~') first_line_ += c;
+  }
+}
+
+Error SshSession::explained(const Error& error) const {
+  if (is_flooded_)
+    return {ErrorKind::kRefused, "the server sends more than SSH needs (" + std::to_string(fed_ >> 10) +
+                                     " KiB taken, " + std::to_string(held_ >> 10) +
+                                     " KiB held of it), so the connection was given up"};
+  if (is_logged_in_ || first_line_.starts_with("SSH-") || error.kind != ErrorKind::kUnreachable) return error;
+  if (first_line_.empty()) return {error.kind, "the port accepts, but no SSH banner came: " + error.message};
+  return {error.kind, "the port answers \"" + first_line_ + "\" instead of an SSH banner"};
+}
+
+Error SshSession::last_error(const std::string& what) const {
   char* text = nullptr;
   libssh2_session_last_error(session_, &text, nullptr, 0);
   return {ErrorKind::kUnreachable, what + ": " + (text != nullptr ? text : "unknown error")};
 }
 
-void SshSession::start_handshake(const std::string& host_key_algorithms,
-                                 std::promise<Result<std::string>> done) {
-  handshake_done_ = std::move(done);
-  operation_ = Operation::kHandshake;
+void SshSession::start_greeting(const std::string& host_key_algorithms, std::promise<Result<void>> done) {
   if (session_ == nullptr) {
-    handshake_done_.set_value(Error{ErrorKind::kFailed, "libssh2: out of memory"});
+    done.set_value(Error{ErrorKind::kFailed, "libssh2: out of memory"});
     return;
   }
+  greeting_done_ = std::move(done);
+  operation_ = Operation::kGreeting;
   libssh2_session_method_pref(session_, LIBSSH2_METHOD_HOSTKEY, host_key_algorithms.c_str());
   for (int direction : {LIBSSH2_METHOD_CRYPT_CS, LIBSSH2_METHOD_CRYPT_SC})
     libssh2_session_method_pref(session_, direction, kCiphers);
   for (int direction : {LIBSSH2_METHOD_MAC_CS, LIBSSH2_METHOD_MAC_SC})
     libssh2_session_method_pref(session_, direction, kMacs);
+}
+
+void SshSession::start_handshake(std::promise<Result<std::string>> done) {
+  if (session_ == nullptr) {
+    done.set_value(end_);
+    return;
+  }
+  handshake_done_ = std::move(done);
+  operation_ = Operation::kHandshake;
 }
 
 void SshSession::start_login(LoginRequest request, std::promise<Result<LoginReply>> done) {
@@ -177,7 +244,19 @@ void SshSession::start_login(LoginRequest request, std::promise<Result<LoginRepl
   operation_ = Operation::kLogin;
 }
 
+// Our banner goes out at once: some servers' multiplexers wait for the client to speak first.
+void SshSession::step_greeting() {
+  if (input_end_ == input_begin_) {
+    const int rc = libssh2_session_handshake(session_, socket_.get());
+    if (rc != 0 && rc != LIBSSH2_ERROR_EAGAIN) fail(explained(last_error("SSH greeting")));
+    return;
+  }
+  operation_ = Operation::kNone;
+  greeting_done_.set_value({});
+}
+
 void SshSession::step_operation() {
+  if (operation_ == Operation::kGreeting) step_greeting();
   if (operation_ == Operation::kHandshake) step_handshake();
   if (operation_ == Operation::kLogin) step_login();
 }
@@ -189,7 +268,7 @@ void SshSession::step_handshake() {
     auto error = last_error("SSH handshake");
     if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_METHOD_NONE)
       error.kind = ErrorKind::kUnsupported;
-    return fail(error);
+    return fail(explained(error));
   }
   size_t size = 0;
   int type = 0;
@@ -216,7 +295,7 @@ void SshSession::step_login() {
     if (methods != nullptr) return answer_login(LoginReply{LoginReply::Answer::kRefused, methods});
     if (libssh2_userauth_authenticated(session_) == 1)
       return answer_login(LoginReply{LoginReply::Answer::kAccepted, ""});
-    if (libssh2_session_last_errno(session_) != LIBSSH2_ERROR_EAGAIN) fail(last_error("login"));
+    if (libssh2_session_last_errno(session_) != LIBSSH2_ERROR_EAGAIN) fail(explained(last_error("login")));
     return;
   }
   const int rc = try_key();
@@ -227,7 +306,8 @@ void SshSession::step_login() {
   }
   if (rc == 0) return answer_login(LoginReply{LoginReply::Answer::kAccepted, ""});
   const auto error = last_error("login");
-  if (rc == LIBSSH2_ERROR_SOCKET_DISCONNECT || rc == LIBSSH2_ERROR_SOCKET_SEND) return fail(error);
+  if (is_flooded_ || rc == LIBSSH2_ERROR_SOCKET_DISCONNECT || rc == LIBSSH2_ERROR_SOCKET_SEND)
+    return fail(explained(error));
   answer_login(LoginReply{LoginReply::Answer::kRefused, error.message});
 }
 
@@ -271,10 +351,11 @@ void SshSession::step_channels() {
     if (output_.size() - output_begin_ >= kOutputHigh) flush_output();
     pace.may_send = output_.size() - output_begin_ < kOutputHigh;
     const auto stepped = it->second->step(session_, pace);
-    if (!stepped) return fail(stepped.error());
+    if (!stepped) return fail(explained(stepped.error()));
     it = it->second->is_done() ? channels_.erase(it) : std::next(it);
   }
   moved_ |= pace.moved;
+  if (is_flooded_) fail(explained(end_));
 }
 
 bool SshSession::service(TimePoint now) {
@@ -286,7 +367,7 @@ bool SshSession::service(TimePoint now) {
   if (session_ == nullptr) return false;
   flush_output();
   // What arrived before the end has been taken by now, as far as anybody wants it.
-  if (socket_error_ && !moved_) fail(*socket_error_);
+  if (socket_error_ && !moved_) fail(explained(*socket_error_));
   return moved_;
 }
 

@@ -32,13 +32,18 @@ struct LoginReply {
 // libssh2 never touches the socket: it is given callbacks that read from and write to buffers of ours.
 // So a send never says EAGAIN in the middle of a packet, and libssh2's rule that the same call must
 // then come again before any other holds by itself. EAGAIN only ever means "nothing arrived yet".
+//
+// libssh2 keeps every packet that nobody asked for, without a bound, before any key is checked too. So what
+// it is fed until the login is over is bounded here, and what it holds always; beyond that the session fails.
 class SshSession {
  public:
   SshSession(sys::Fd socket, Millis keepalive_interval);
   ~SshSession();
   SshSession(const SshSession&) = delete;
 
-  void start_handshake(const std::string& host_key_algorithms, std::promise<Result<std::string>> done);
+  // Done with the first byte that the server sends. The handshake then waits for start_handshake().
+  void start_greeting(const std::string& host_key_algorithms, std::promise<Result<void>> done);
+  void start_handshake(std::promise<Result<std::string>> done);
   void start_login(LoginRequest request, std::promise<Result<LoginReply>> done);
   void open_channel(ChannelId id, SshChannel::Start start);
   void close_channel(ChannelId id);
@@ -58,8 +63,12 @@ class SshSession {
   bool is_dead() const { return session_ == nullptr; }
 
  private:
-  enum class Operation { kNone, kHandshake, kLogin };
+  enum class Operation { kNone, kGreeting, kHandshake, kLogin };
 
+  // libssh2's memory, counted.
+  static void* on_alloc(size_t size, void** abstract);
+  static void* on_realloc(void* memory, size_t size, void** abstract);
+  static void on_free(void* memory, void** abstract);
   static ssize_t on_recv(libssh2_socket_t, void* buffer, size_t length, int flags, void** abstract);
   static ssize_t on_send(libssh2_socket_t, const void* buffer, size_t length, int flags, void** abstract);
   static int on_sign(LIBSSH2_SESSION*, unsigned char** signature, size_t* signature_size,
@@ -68,12 +77,24 @@ class SshSession {
   void fill_input(TimePoint now);
   void flush_output();
   void step_operation();
+  void step_greeting();
   void step_handshake();
   void step_login();
   void answer_login(Result<LoginReply> reply);
   int try_key();
   void step_channels();
-  Error last_error(const std::string& what);
+  bool may_hold(size_t more);
+  void keep_first_line(std::string_view bytes);
+  Error last_error(const std::string& what) const;
+  // What is to be said of a session that broke: more than libssh2 knows, where we do.
+  Error explained(const Error& error) const;
+
+  // Before session_: libssh2 asks for memory while it is made.
+  size_t held_ = 0;          // bytes that libssh2 has of us
+  size_t fed_ = 0;           // bytes that libssh2 took from the server
+  bool is_flooded_ = false;  // one of them went beyond its bound
+  std::string first_line_;   // of what the server sent, for people
+  bool has_first_line_ = false;
 
   sys::Fd socket_;
   LIBSSH2_SESSION* session_;
@@ -93,6 +114,7 @@ class SshSession {
   bool is_logged_in_ = false;
 
   Operation operation_ = Operation::kNone;
+  std::promise<Result<void>> greeting_done_;
   std::promise<Result<std::string>> handshake_done_;
   std::promise<Result<LoginReply>> login_done_;
   LoginRequest login_;

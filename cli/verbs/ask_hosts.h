@@ -13,31 +13,61 @@
 
 namespace flurry {
 
-// Opens a session to every host of `fleet`, at most `parallel` at a time, and calls `ask` on a thread of
-// its own with it, or with the error that kept us from one. The answers come in the fleet's order; none
-// when the user interrupted.
+// So many hosts are asked at the same time: a host that is silent costs a thread that waits, so it is not
+// `parallel` that bounds it. The transport bounds what dials cost.
+inline constexpr size_t kAskedMax = 512;
+
+// Opens a session to every host of `fleet` and calls `ask` on a thread of its own with it, or with the error
+// that kept us from one. On the caller's thread, `on_answer` gets each answer as soon as it is there, and
+// `on_tick` is called every 20 ms or so. False when the user interrupted.
 template <typename Answer>
-std::optional<std::vector<Answer>> ask_hosts(
-    Context& context, const Fleet& fleet, const AgentBinary& agent, Millis timeout,
-    const std::function<Answer(size_t host, Result<std::unique_ptr<HostSession>> session)>& ask) {
-  std::vector<std::optional<Answer>> answers(fleet.hosts.size());
+bool ask_hosts_each(
+    Context& context, const Fleet& fleet, const AgentBinary& agent, Millis patience,
+    const std::function<Answer(size_t host, Result<std::unique_ptr<HostSession>> session)>& ask,
+    const std::function<void(size_t host, Answer answer)>& on_answer, const std::function<void()>& on_tick) {
+  struct Given {
+    size_t host;
+    Answer answer;
+    std::vector<std::string> warnings;
+  };
+  const size_t total = fleet.hosts.size();
+  sys::BoundedQueue<Given> given(std::max<size_t>(total, 1));
   std::atomic<size_t> next = 0;
-  std::atomic<size_t> done = 0;
   std::atomic<bool> stop = false;
   const auto work = [&] {
-    for (size_t host = next++; host < answers.size() && !stop; host = next++) {
-      answers[host].emplace(
-          ask(host, HostSession::open(context.transport, fleet.hosts[host], agent, sys::now() + timeout)));
-      ++done;
+    for (size_t host = next++; host < total && !stop; host = next++) {
+      SeenHostKeys seen;
+      auto session = HostSession::open(context.transport, fleet.hosts[host], agent,
+                                       {.patience = patience, .seen = &seen});
+      Answer answer = ask(host, std::move(session));
+      given.push({host, std::move(answer), std::move(seen.warnings)});
     }
   };
   std::vector<std::jthread> threads;
-  const size_t count = std::min(context.options.parallel, answers.size());
-  for (size_t i = 0; i < count; ++i) threads.emplace_back(work);
-  while (done < answers.size() && !stop)
-    if (!context.happenings.pop_all(sys::now() + Millis(20)).empty()) stop = true;
-  threads.clear();
-  if (stop) return std::nullopt;
+  for (size_t i = 0; i < std::min(kAskedMax, total); ++i) threads.emplace_back(work);
+  for (size_t done = 0; done < total && !stop;) {
+    for (auto& one : given.pop_all(sys::now() + Millis(20))) {
+      ++done;
+      for (const auto& text : one.warnings)
+        context.reporter.note(fleet.hosts[one.host].name.str() + ": " + text);
+      on_answer(one.host, std::move(one.answer));
+    }
+    on_tick();
+    if (!context.happenings.pop_all(sys::now()).empty()) stop = true;
+  }
+  return !stop;
+}
+
+// The same, with all answers at once, in the fleet's order; none when the user interrupted.
+template <typename Answer>
+std::optional<std::vector<Answer>> ask_hosts(
+    Context& context, const Fleet& fleet, const AgentBinary& agent, Millis patience,
+    const std::function<Answer(size_t host, Result<std::unique_ptr<HostSession>> session)>& ask) {
+  std::vector<std::optional<Answer>> answers(fleet.hosts.size());
+  const bool is_whole = ask_hosts_each<Answer>(
+      context, fleet, agent, patience, ask,
+      [&](size_t host, Answer answer) { answers[host].emplace(std::move(answer)); }, [] {});
+  if (!is_whole) return std::nullopt;
   std::vector<Answer> out;
   for (auto& answer : answers) out.push_back(*std::move(answer));
   return out;

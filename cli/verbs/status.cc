@@ -1,5 +1,7 @@
 #include <numeric>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "cli/settled_inspection.h"
 #include "cli/verbs/ask_hosts.h"
@@ -35,6 +37,70 @@ StatusReport ask(const HostConfig& host, Result<std::unique_ptr<HostSession>> se
   return report;
 }
 
+// What the flake says of a host, or that nothing more comes.
+struct Evaluated {
+  size_t host;
+  Result<HostDerivations> derivations;
+};
+
+// Shows each host once it has answered and is evaluated: in the fleet's order, but for a host that lets the
+// others wait.
+class Board {
+ public:
+  Board(Reporter& reporter, size_t hosts) : reporter_(reporter), hosts_(hosts) {}
+
+  void answered(size_t host, StatusReport report) {
+    has_error_ |= !report.error.empty();
+    hosts_[host].report = std::move(report);
+  }
+
+  void evaluated(size_t host, Result<HostDerivations> derivations) {
+    if (host < hosts_.size()) hosts_[host].derivations = std::move(derivations);
+    is_evaluated_ |= host >= hosts_.size();
+  }
+
+  void show(TimePoint now) {
+    for (; shown_ < hosts_.size() && (hosts_[shown_].is_shown || is_ready(hosts_[shown_])); ++shown_)
+      show(hosts_[shown_], now);
+    if (now < last_shown_ + kHoldBack) return;
+    for (auto& host : hosts_)
+      if (is_ready(host)) show(host, now);
+  }
+
+  bool is_done() const { return shown_ == hosts_.size(); }
+  bool has_error() const { return has_error_; }
+
+ private:
+  static constexpr Millis kHoldBack{1000};
+
+  struct Host {
+    std::optional<StatusReport> report;
+    std::optional<Result<HostDerivations>> derivations;
+    bool is_shown = false;
+  };
+
+  bool is_ready(const Host& host) const { return host.report && (host.derivations || is_evaluated_); }
+
+  void show(Host& host, TimePoint now) {
+    last_shown_ = now;
+    if (std::exchange(host.is_shown, true)) return;
+    StatusReport& report = *host.report;
+    if (host.derivations && !*host.derivations) report.desired_error = host.derivations->error().message;
+    if (host.derivations && *host.derivations)
+      for (const auto& derivation : (*host.derivations)->profiles)
+        (derivation.profile.is_system() ? report.desired : report.desired_profiles[derivation.profile.name]) =
+            derivation.out.str();
+    reporter_.status(report);
+  }
+
+  Reporter& reporter_;
+  std::vector<Host> hosts_;
+  size_t shown_ = 0;  // all before it are
+  TimePoint last_shown_ = sys::now();
+  bool is_evaluated_ = false;
+  bool has_error_ = false;
+};
+
 }  // namespace
 
 int run_status(Context& context) {
@@ -44,39 +110,35 @@ int run_status(Context& context) {
   if (!agent) return fail_run(context, agent.error());
 
   // What the flake says is evaluated while the hosts are asked.
-  std::vector<HostDerivations> desired(fleet->hosts.size());
-  std::vector<std::string> desired_error(fleet->hosts.size());
+  const size_t count = fleet->hosts.size();
+  sys::BoundedQueue<Evaluated> evaluated(count + 1);
   std::jthread evaluation([&](const std::stop_token& stop) {
-    std::vector<size_t> all(fleet->hosts.size());
+    std::vector<size_t> all(count);
     std::iota(all.begin(), all.end(), 0);
     context.evaluator.evaluate(
         *fleet, all,
         [&](size_t host, const Result<HostDerivations>& derivations) {
-          if (derivations)
-            desired[host] = *derivations;
-          else
-            desired_error[host] = derivations.error().message;
+          evaluated.push({host, derivations});
         },
         sys::now() + kEvaluateTimeout, stop);
+    evaluated.push({count, Error{ErrorKind::kFailed, "all is said"}});
   });
-  auto reports = ask_hosts<StatusReport>(context, *fleet, *agent, kSessionTimeout,
-                                         [&](size_t host, Result<std::unique_ptr<HostSession>> session) {
-                                           return ask(fleet->hosts[host], std::move(session));
-                                         });
-  if (!reports) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
-  evaluation.join();
-
-  bool is_unreachable = false;
-  for (size_t i = 0; i < reports->size(); ++i) {
-    StatusReport& report = (*reports)[i];
-    for (const auto& derivation : desired[i].profiles)
-      (derivation.profile.is_system() ? report.desired : report.desired_profiles[derivation.profile.name]) =
-          derivation.out.str();
-    report.desired_error = desired_error[i];
-    is_unreachable |= !report.error.empty();
-    context.reporter.status(report);
-  }
-  return is_unreachable ? 3 : 0;
+  Board board(context.reporter, count);
+  const auto look = [&](Millis patience) {
+    for (auto& one : evaluated.pop_all(sys::now() + patience))
+      board.evaluated(one.host, std::move(one.derivations));
+    board.show(sys::now());
+  };
+  const bool is_whole = ask_hosts_each<StatusReport>(
+      context, *fleet, *agent, kSessionTimeout,
+      [&](size_t host, Result<std::unique_ptr<HostSession>> session) {
+        return ask(fleet->hosts[host], std::move(session));
+      },
+      [&](size_t host, StatusReport report) { board.answered(host, std::move(report)); },
+      [&] { look(Millis(0)); });
+  if (!is_whole) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
+  while (!board.is_done()) look(Millis(100));
+  return board.has_error() ? 3 : 0;
 }
 
 }  // namespace flurry

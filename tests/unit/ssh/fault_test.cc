@@ -100,28 +100,5 @@ TEST_F(FaultTest, SilentListenerAndNobodyThere) {
   EXPECT_TRUE(transport().dial(two, in(Millis(20000))).has_value());
 }
 
-TEST_F(FaultTest, QueuedDialKeepsItsDeadline) {
-  const sys::Fd silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ASSERT_EQ(::bind(silent.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(silent.get(), 5), 0);
-  ::getsockname(silent.get(), reinterpret_cast<sockaddr*>(&address), &size);
-  auto wrong = target();
-  wrong.port = ntohs(address.sin_port);
-  transport(1);
-  auto holder = std::async(std::launch::async, [&] { return transport().dial(wrong, in(Millis(3000))); });
-  const sys::Fd accepted(::accept4(silent.get(), nullptr, nullptr, SOCK_CLOEXEC));  // it holds the only place
-  const auto begin = sys::now();
-  const auto queued = dial(Millis(500));
-  ASSERT_FALSE(queued.has_value());
-  EXPECT_EQ(queued.error().kind, ErrorKind::kTimedOut);
-  EXPECT_LT((sys::now() - begin).count(), 2000);
-  EXPECT_FALSE(holder.get().has_value());
-  EXPECT_TRUE(must_dial());
-}
-
 }  // namespace
 }  // namespace flurry::ssh

@@ -81,7 +81,7 @@ TEST(HostKey, RefusalsSayWhatToDo) {
   config.hostname = "web";
   config.port = 2222;
   config.user_known_hosts = {"/k"};
-  const auto unknown = check_host_key(config, {}, kEd);
+  const auto unknown = check_host_key(config, {}, kEd, nullptr);
   ASSERT_FALSE(unknown.has_value());
   EXPECT_EQ(unknown.error().kind, ErrorKind::kRefused);
   for (const std::string& part : {std::string("ssh-keyscan -p 2222 web >> /k"), fingerprint(kEd)})
@@ -89,7 +89,7 @@ TEST(HostKey, RefusalsSayWhatToDo) {
 
   config.strict = StrictChecking::kNo;
   const auto known = find_known_keys("\n" + line("[web]:2222", kEd), "/k", "[web]:2222");
-  const auto changed = check_host_key(config, known, kOtherEd);
+  const auto changed = check_host_key(config, known, kOtherEd, nullptr);
   ASSERT_FALSE(changed.has_value()) << "a changed key is refused whatever is configured";
   for (const std::string& part : {std::string("/k:2"), fingerprint(kEd), fingerprint(kOtherEd),
                                   std::string("ssh-keygen -f /k -R '[web]:2222'")})
