@@ -44,6 +44,14 @@ Error to_error(const grpc::Status& status) {
   }
 }
 
+// An agent that mixes deployments up, or is none.
+Result<AgentView> view_of(const v1::Observation& reply, const DeploymentId& deployment) {
+  if (reply.known() && reply.deployment() != deployment.str())
+    return Error{ErrorKind::kInvalidInput,
+                 "the agent answers for another deployment (" + reply.deployment().substr(0, 26) + ")"};
+  return to_view(reply);
+}
+
 }  // namespace
 
 struct AgentClient::Channel {
@@ -114,7 +122,7 @@ Result<AgentView> AgentClient::observe(const DeploymentId& deployment, uint64_t 
   request.set_wait_ms(static_cast<uint32_t>(wait.count()));
   ASSIGN_OR_RETURN(const v1::Observation reply,
                    channel_->call(&v1::Agent::Stub::Observe, request, sys::now() + wait + kRoundTrip));
-  return to_view(reply);
+  return view_of(reply, deployment);
 }
 
 Result<AgentView> AgentClient::confirm(const DeploymentId& deployment, const std::string& nonce,
@@ -123,7 +131,7 @@ Result<AgentView> AgentClient::confirm(const DeploymentId& deployment, const std
   request.set_deployment(deployment.str());
   request.set_nonce(nonce);
   ASSIGN_OR_RETURN(const v1::Observation reply, channel_->call(&v1::Agent::Stub::Confirm, request, deadline));
-  return to_view(reply);
+  return view_of(reply, deployment);
 }
 
 Result<std::vector<CheckReport>> AgentClient::check(const HealthPolicy& policy, TimePoint deadline) {

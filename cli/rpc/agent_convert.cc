@@ -1,11 +1,18 @@
 #include "cli/rpc/agent_convert.h"
 
+#include <algorithm>
+
 #include "core/wire/convert.h"
 #include "flurry/v1/agent.pb.h"
 
 namespace flurry {
 namespace {
 
+// What is kept of a host's words: hosts are many, and a message may be 4 MiB.
+constexpr size_t kReasonMax = 8 << 10;
+constexpr size_t kOutputMax = 16 << 10;  // what the agent itself keeps
+constexpr int kHealthMax = 200;
+constexpr size_t kHealthLineMax = 1 << 10;
 constexpr long long kUnixMsMax = 253'402'300'799'999;  // the last of the year 9999
 
 PastDeployment to_past(const v1::Observation& o) {
@@ -40,10 +47,12 @@ Result<AgentView> to_view(const v1::Observation& o) {
   if (o.back_from() != v1::PHASE_UNSPECIFIED) {
     ASSIGN_OR_RETURN(view.back_from, wire::phase_from(o.back_from()));
   }
-  view.reason = o.reason();
-  view.output = o.output();
+  view.reason = o.reason().substr(0, kReasonMax);
+  view.output =
+      o.output().size() <= kOutputMax ? o.output() : o.output().substr(o.output().size() - kOutputMax);
   view.remaining = Millis(o.remaining_ms());
-  view.health.assign(o.health().begin(), o.health().end());
+  for (int i = 0; i < std::min(o.health_size(), kHealthMax); ++i)
+    view.health.push_back(o.health(i).substr(0, kHealthLineMax));
   return view;
 }
 

@@ -37,6 +37,21 @@ class OtherAgent : public v1::Agent::Service {
     return grpc::Status::OK;
   }
 
+  // Tells of `told_of`, whatever was asked for.
+  grpc::Status Observe(grpc::ServerContext*, const v1::ObserveRequest*, v1::Observation* reply) override {
+    reply->set_known(true);
+    reply->set_deployment(told_of);
+    reply->set_phase(v1::PHASE_CHECKING);
+    reply->set_reason(std::string(1 << 20, 'r'));
+    return grpc::Status::OK;
+  }
+  grpc::Status Confirm(grpc::ServerContext* context, const v1::ConfirmRequest*,
+                       v1::Observation* reply) override {
+    return Observe(context, nullptr, reply);
+  }
+
+  std::string told_of;
+
  private:
   const uint32_t protocol_;
   std::unique_ptr<grpc::Server> server_;
@@ -58,6 +73,23 @@ TEST(AgentClient, RefusesAnAgentOfAnotherProtocolAndSaysWhatToDo) {
     EXPECT_EQ(client.error().kind, ErrorKind::kUnsupported);
     EXPECT_EQ(client.error().message, "the host's agent 0.0.7 speaks protocol " + std::to_string(protocol) +
                                           ", this flurry speaks 1; use the flurry that deployed last");
+  }
+}
+
+TEST(AgentClient, BelievesNoAnswerAboutAnotherDeployment) {
+  OtherAgent agent(1);
+  const auto client = AgentClient::connect(agent.stream(), sys::now() + kPatience);
+  ASSERT_TRUE(client) << client.error().message;
+  const auto ours = *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV");
+  agent.told_of = ours.str();
+  const auto view = (*client)->observe(ours, 0, Millis(0));
+  ASSERT_TRUE(view) << view.error().message;
+  EXPECT_LE(view->reason.size(), 8u << 10) << "what is kept of a host's words is bounded";
+  agent.told_of = "01ARYZ6S41TSV4RRFFQ69G5FAW";
+  for (const auto& answer :
+       {(*client)->observe(ours, 0, Millis(0)), (*client)->confirm(ours, "nonce", sys::now() + kPatience)}) {
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().kind, ErrorKind::kInvalidInput) << answer.error().message;
   }
 }
 
