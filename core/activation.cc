@@ -386,10 +386,9 @@ void Activation::on_time() {
     case Step::kSwitch:
       return stop_switch("the switch did not end within its activation timeout");
     case Step::kAwait:
-      return fail("no confirmation came within " +
-                      std::to_string(record_.spec.confirm_timeout.count() / 1000) +
-                      " s: the host could not be reached over a new connection",
-                  true);
+      return fail(
+          "no confirmation came within " + std::to_string(record_.spec.confirm_timeout.count() / 1000) + " s",
+          true);
     case Step::kInstallBoot:
       return begin_rollback("installing the boot default did not end in time");
     case Step::kReactivate:

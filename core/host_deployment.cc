@@ -13,6 +13,17 @@ namespace {
 // takes a moment, and so do ARP and sshd.
 constexpr Millis kReturnMargin{60'000};
 constexpr Millis kRetry{1000};
+// Newer sshds shut out an address for 15 s and more after three refused logins within as many seconds.
+constexpr Millis kRefusedRetry{5000};
+constexpr Millis kRefusedRetryMax{20'000};
+// An agent answers a question when something is new, or after two seconds; one that does otherwise is not
+// asked more often than this.
+constexpr Millis kSameAnswer{1000};
+// A deployment has some twenty things to tell.
+constexpr int kAnswersMax = 200;
+// What an agent's single steps may take beside its deadlines: at most five minutes, of which few come
+// together.
+constexpr Millis kAgentSlack{600'000};
 // Wall clocks further apart make certificates, logs and caches lie.
 constexpr long long kSkewMax = 24LL * 3600 * 1000;
 
@@ -39,34 +50,6 @@ Stage stage_of(Phase phase) {
 
 }  // namespace
 
-std::string_view to_string(Stage stage) {
-  switch (stage) {
-    case Stage::kPreflight:
-      return "preflight";
-    case Stage::kEvaluate:
-      return "evaluate";
-    case Stage::kBuild:
-      return "build";
-    case Stage::kCopy:
-      return "copy";
-    case Stage::kWaiting:
-      return "waiting";
-    case Stage::kActivate:
-      return "activate";
-    case Stage::kCheck:
-      return "check";
-    case Stage::kConfirm:
-      return "confirm";
-    case Stage::kCommit:
-      return "commit";
-    case Stage::kRollBack:
-      return "roll-back";
-    case Stage::kEnded:
-      return "ended";
-  }
-  return "?";
-}
-
 HostDeployment::HostDeployment(const HostConfig& host, const DeploymentOptions& options, HostTicket ticket)
     : host_(host), options_(options), ticket_(std::move(ticket)) {}
 
@@ -79,8 +62,7 @@ std::vector<action::Any> HostDeployment::next(TimePoint now, bool may_proceed) {
   if (is_ended()) return {};
   if (next_ == Next::kWait && wake_ && now >= *wake_) {
     wake_.reset();
-    // A confirmation that comes too late is answered with what happened: nothing is lost by asking.
-    next_ = phase_ == Phase::kAwaitingConfirmation ? Next::kConfirm : Next::kReattach;
+    next_ = after_wait_;
   }
   if (next_ == Next::kProceed && wants_to_proceed()) {
     stage_ = Stage::kWaiting;
@@ -105,12 +87,15 @@ std::vector<action::Any> HostDeployment::start(TimePoint now) {
       begun_ = true;
       stage_ = Stage::kActivate;
       give_up_ = now + activation_time() + host_.health.deadline + spec().confirm_timeout + kReturnMargin;
+      limit_ = now + agent_time();
       return {action::Begin{spec()}};
     case Next::kObserve:
+      asked_at_ = now;
       return {action::Observe{seen_}};
     case Next::kReattach:
       return {action::Reattach{}};
     case Next::kConfirm:
+      has_called_ = true;
       return {action::Confirm{ticket_.nonce}};
     case Next::kProceed:
     case Next::kWait:
@@ -138,7 +123,7 @@ void HostDeployment::on_ended(TimePoint now, const action::Any& what, const Resu
   if (std::holds_alternative<action::Evaluate>(what)) return on_evaluated(result);
   if (std::holds_alternative<action::Begin>(what)) return on_begun(now, result);
   if (std::holds_alternative<action::Build>(what)) {
-    if (!result) return fail(Stage::kBuild, result.error().message);
+    if (!result) return fail(Stage::kBuild, result.error().message, result.error().kind);
     if (options_.goal == Goal::kBuild) return end(Outcome::kStaged, Stage::kEnded, "built " + names());
     next_ = Next::kCopy;
     return;
@@ -152,8 +137,8 @@ void HostDeployment::on_ended(TimePoint now, const action::Any& what, const Resu
   }
   // Observe, Reattach and Confirm tell how it stands, or that the connection is gone.
   const auto* view = result ? std::get_if<AgentView>(&*result) : nullptr;
-  if (view) return on_view(now, *view);
-  on_lost(now, result ? Error{ErrorKind::kFailed, "no answer"} : result.error());
+  if (view) return on_view(now, what, *view);
+  on_lost(now, what, result ? Error{ErrorKind::kFailed, "no answer"} : result.error());
 }
 
 void HostDeployment::on_connected(const Result<ActionValue>& result) {
@@ -186,7 +171,7 @@ bool HostDeployment::needs_a_way_back() const {
 }
 
 void HostDeployment::on_evaluated(const Result<ActionValue>& result) {
-  if (!result) return fail(Stage::kEvaluate, result.error().message);
+  if (!result) return fail(Stage::kEvaluate, result.error().message, result.error().kind);
   system_ = *std::get_if<HostDerivations>(&*result);
   settle_unchanged();
 }
@@ -214,21 +199,6 @@ std::vector<StorePath> HostDeployment::paths() const {
   return out;
 }
 
-std::string HostDeployment::names() const {
-  std::string out;
-  for (const auto& path : paths()) out += (out.empty() ? "" : " ") + path.str();
-  return out;
-}
-
-std::string HostDeployment::planned_change() const {
-  const auto* system = system_->system();
-  const std::string change =
-      system == nullptr || !facts_->state.running
-          ? ""
-          : "would go from " + facts_->state.running->str() + " to " + system->out.str() + "; ";
-  return change + "nothing was changed";
-}
-
 std::vector<StorePath> HostDeployment::bases() const {
   std::vector<StorePath> out;
   const auto add = [&out](const std::optional<StorePath>& path) {
@@ -252,11 +222,17 @@ void HostDeployment::on_begun(TimePoint now, const Result<ActionValue>& result) 
   const bool refused = kind == ErrorKind::kRefused || kind == ErrorKind::kInvalidInput ||
                        kind == ErrorKind::kUnsupported || kind == ErrorKind::kFailed;
   if (refused) return fail(Stage::kActivate, result.error().message);
-  on_lost(now, result.error());  // it may have arrived
+  on_lost(now, action::Begin{spec()}, result.error());  // it may have arrived
 }
 
-void HostDeployment::on_view(TimePoint now, const AgentView& view) {
-  lost_.clear();
+// The most that an agent needs to come to an end, going back included.
+Millis HostDeployment::agent_time() const {
+  const Millis forward = activation_time() + host_.health.deadline + spec().confirm_timeout;
+  return forward + 4 * activation_time() + kAgentSlack;
+}
+
+void HostDeployment::on_view(TimePoint now, const action::Any& what, const AgentView& view) {
+  refusals_ = 0;
   if (!view.known) {
     if (phase_ == Phase::kPrepared && seen_ == 0)
       return fail(Stage::kActivate,
@@ -264,30 +240,73 @@ void HostDeployment::on_view(TimePoint now, const AgentView& view) {
     return end(Outcome::kUnknown, stage_,
                "the agent has no record of the deployment any more; look at the host");
   }
+  const bool is_news = view.revision != seen_ || view.phase != phase_;
   seen_ = view.revision;
-  if (view.phase == Phase::kRollingBack && phase_ != Phase::kRollingBack)
+  if (view.phase == Phase::kRollingBack && !std::exchange(went_back_, true))
     give_up_ = std::max(give_up_, now + 2 * activation_time() + kReturnMargin);
   phase_ = view.phase;
-  if (view.outcome) {
-    const bool good = *view.outcome == Outcome::kSucceeded || *view.outcome == Outcome::kStaged ||
-                      *view.outcome == Outcome::kUnchanged;
-    // The host knows best where it turned back: we may have been cut off long before.
-    const Stage failed = view.back_from ? stage_of(*view.back_from) : forward_stage_;
-    return end(*view.outcome, good ? Stage::kEnded : failed, view.reason, view.output);
-  }
+  if (view.outcome) return on_outcome(view);
+  dial_error_.reset();
   stage_ = stage_of(view.phase);
   if (stage_ != Stage::kRollBack && stage_ != Stage::kEnded) forward_stage_ = stage_;
-  next_ = phase_ == Phase::kAwaitingConfirmation ? Next::kConfirm : Next::kObserve;
+  if (is_overdue(now))
+    return end(Outcome::kUnknown, stage_,
+               "its agent still answers that the host is in phase " + std::string(to_string(phase_)) +
+                   ", long after that should have ended; look at the host, flurry status tells what it says");
+  look_again(now, what, is_news);
 }
 
-void HostDeployment::on_lost(TimePoint now, const Error& error) {
-  lost_ = error.message;
-  if (now >= give_up_)
+void HostDeployment::on_outcome(const AgentView& view) {
+  const bool good = *view.outcome == Outcome::kSucceeded || *view.outcome == Outcome::kStaged ||
+                    *view.outcome == Outcome::kUnchanged;
+  // The host knows best where it turned back: we may have been cut off long before.
+  const Stage failed = view.back_from ? stage_of(*view.back_from) : forward_stage_;
+  end(*view.outcome, good ? Stage::kEnded : failed, view.reason + told_of_confirmation(view), view.output);
+}
+
+// Once after the limit there is a moment more: a machine that slept may just be going back.
+bool HostDeployment::is_overdue(TimePoint now) {
+  if (now < limit_) return false;
+  if (!std::exchange(has_grace_, false)) return true;
+  limit_ = now + 2 * activation_time() + kReturnMargin;
+  return false;
+}
+
+// Asks or confirms at once, unless the agent answers as none does that works.
+void HostDeployment::look_again(TimePoint now, const action::Any& what, bool is_news) {
+  if (phase_ == Phase::kAwaitingConfirmation) {
+    const bool was_confirmed = std::holds_alternative<action::Confirm>(what);
+    if (was_confirmed) return wait(Next::kConfirm, now + kRefusedRetry);
+    next_ = Next::kConfirm;
+    return;
+  }
+  answers_ += is_news ? 1 : 0;
+  const bool is_hasty = std::holds_alternative<action::Observe>(what) && (!is_news || answers_ > kAnswersMax);
+  const TimePoint earliest = asked_at_ + kSameAnswer;
+  if (is_hasty && now < earliest) return wait(Next::kObserve, earliest);
+  next_ = Next::kObserve;
+}
+
+void HostDeployment::wait(Next then, TimePoint until) {
+  next_ = Next::kWait;
+  after_wait_ = then;
+  wake_ = until;
+}
+
+void HostDeployment::on_lost(TimePoint now, const action::Any& what, const Error& error) {
+  if (std::holds_alternative<action::Confirm>(what) || std::holds_alternative<action::Reattach>(what))
+    dial_error_ = error;
+  if (now >= std::min(give_up_, limit_))
     return end(Outcome::kUnknown, stage_,
                "out of reach since it was in phase " + std::string(to_string(phase_)) + ": " + error.message +
-                   "; the host decides by itself by its deadline, flurry status will tell");
-  next_ = Next::kWait;
-  wake_ = now + kRetry;
+                   "; " + what_the_host_does() + ", flurry status will tell");
+  // A server that has said no keeps count of those who come back.
+  if (error.kind == ErrorKind::kRefused || refusals_ > 0) ++refusals_;
+  const Millis pause = refusals_ == 0 ? kRetry
+                                      : std::min(kRefusedRetryMax,
+                                                 Millis(kRefusedRetry * (1LL << std::min(refusals_ - 1, 4))));
+  // A confirmation that comes too late is answered with what happened: nothing is lost by asking.
+  wait(phase_ == Phase::kAwaitingConfirmation ? Next::kConfirm : Next::kReattach, now + pause);
 }
 
 ActivationSpec HostDeployment::spec() const {
@@ -314,16 +333,17 @@ void HostDeployment::detach() {
   if (is_ended()) return;
   if (!begun_) return skip("stopped by the user");
   end(Outcome::kUnknown, stage_,
-      "detached by the user in phase " + std::string(to_string(phase_)) +
-          "; without a confirmation the host goes back by itself, flurry status will tell");
+      "detached by the user in phase " + std::string(to_string(phase_)) + "; " + what_the_host_does() +
+          ", flurry status will tell");
 }
 
-void HostDeployment::fail(Stage stage, const std::string& reason) {
+void HostDeployment::fail(Stage stage, const std::string& reason, std::optional<ErrorKind> cause) {
   end(Outcome::kFailedUnchanged, stage, reason);
+  result_->cause = cause;
 }
 
 void HostDeployment::end(Outcome outcome, Stage stage, std::string reason, std::string output) {
-  HostResult result{outcome, stage, std::move(reason), std::move(output), {}, {}};
+  HostResult result{outcome, stage, std::move(reason), std::move(output), {}, {}, {}, {}};
   if (system_) {
     const ProfileDerivation& told = system_->main();
     result.to_path = told.out.str();

@@ -95,6 +95,7 @@ struct HostResult {
   std::string from_path;
   std::string to_path;
   std::optional<HealthProof> proof = {};  // of a success
+  std::optional<ErrorKind> cause = {};    // of a failure that we met ourselves
 };
 
 // What one run of the controller wants of every host alike.
@@ -144,16 +145,25 @@ class HostDeployment {
   void detach();
 
  private:
+  enum class Next { kPrepare, kProceed, kBuild, kCopy, kBegin, kObserve, kReattach, kConfirm, kWait, kIdle };
+
   std::vector<action::Any> start(TimePoint now);
+  Millis agent_time() const;
   std::vector<action::Any> prepare();
   void on_connected(const Result<ActionValue>& result);
   void on_evaluated(const Result<ActionValue>& result);
   void on_begun(TimePoint now, const Result<ActionValue>& result);
-  void on_view(TimePoint now, const AgentView& view);
-  void on_lost(TimePoint now, const Error& error);
+  void on_view(TimePoint now, const action::Any& what, const AgentView& view);
+  void on_outcome(const AgentView& view);
+  void on_lost(TimePoint now, const action::Any& what, const Error& error);
+  void look_again(TimePoint now, const action::Any& what, bool is_news);
+  bool is_overdue(TimePoint now);
+  std::string told_of_confirmation(const AgentView& view) const;
+  std::string what_the_host_does() const;
   void settle_unchanged();
   bool is_committed(const ProfileDerivation& profile) const;
-  void fail(Stage stage, const std::string& reason);
+  void fail(Stage stage, const std::string& reason, std::optional<ErrorKind> cause = {});
+  void wait(Next then, TimePoint until);
   void end(Outcome outcome, Stage stage, std::string reason, std::string output = {});
   ActivationSpec spec() const;
   std::vector<StorePath> paths() const;
@@ -163,8 +173,6 @@ class HostDeployment {
   Millis activation_time() const;
   bool needs_a_way_back() const;
   bool needs_host() const { return options_.goal != Goal::kBuild; }
-
-  enum class Next { kPrepare, kProceed, kBuild, kCopy, kBegin, kObserve, kReattach, kConfirm, kWait, kIdle };
 
   const HostConfig& host_;
   const DeploymentOptions& options_;
@@ -178,8 +186,16 @@ class HostDeployment {
   std::optional<HostDerivations> system_;
   uint64_t seen_ = 0;
   Phase phase_ = Phase::kPrepared;
-  std::string lost_;     // why the connection is gone, empty while it is there
-  TimePoint give_up_{};  // after this an unreachable host is unknown
+  std::optional<Error> dial_error_;  // of the last dial since the host was heard of
+  bool has_called_ = false;          // a confirmation was dialled for
+  int refusals_ = 0;                 // dials that failed since the host last said no
+  int answers_ = 0;                  // that said something new
+  TimePoint asked_at_{};
+  TimePoint give_up_{};     // after this an unreachable host is unknown
+  TimePoint limit_{};       // after this any is, whatever its agent says
+  bool has_grace_ = true;   // both may have been asleep: the first answer after it gets a moment more
+  bool went_back_ = false;  // its time for going back is granted
+  Next after_wait_ = Next::kReattach;
   std::optional<TimePoint> wake_;
   std::optional<HostResult> result_;
 };
