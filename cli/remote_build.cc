@@ -43,6 +43,14 @@ Result<void> read_lines(int fd, eval::BuildLog& log, TimePoint deadline, const s
   }
 }
 
+// What is no failure of the build itself is the host's or the connection's.
+Error of_host(const Error& error) {
+  const bool is_told = error.kind == ErrorKind::kNoSpace || error.kind == ErrorKind::kCancelled ||
+                       error.kind == ErrorKind::kUnreachable;
+  const auto kind = error.kind == ErrorKind::kTimedOut ? ErrorKind::kUnreachable : ErrorKind::kRefused;
+  return {is_told ? error.kind : kind, error.message};
+}
+
 }  // namespace
 
 Result<void> build_on_target(HostSession& session, const DeploymentId& deployment,
@@ -53,10 +61,11 @@ Result<void> build_on_target(HostSession& session, const DeploymentId& deploymen
                              const std::stop_token& stop) {
   const auto sent = copy::copy_closure(session.connection(), session.agent_commands(), deployment,
                                        derivation.drv, store, {.key = key}, {});
-  if (!sent) return sent.error().with_context("build on the host: the derivation");
-  ASSIGN_OR_RETURN(auto process,
-                   session.connection().exec(command_of(session, deployment, derivation, settings),
-                                             sys::now() + kStartTimeout));
+  if (!sent) return of_host(sent.error().with_context("build on the host: the derivation"));
+  auto started = session.connection().exec(command_of(session, deployment, derivation, settings),
+                                           sys::now() + kStartTimeout);
+  if (!started) return of_host(started.error().with_context("build on the host"));
+  const auto process = *std::move(started);
   std::string why;
   eval::BuildLog log(on_line, [&](const eval::BuildFailure& failure) {
     if (why.empty()) why = failure.describe(failure.drv == derivation.drv.str());
@@ -64,10 +73,11 @@ Result<void> build_on_target(HostSession& session, const DeploymentId& deploymen
   const auto read = read_lines(process->io().get(), log, deadline, stop);
   ::shutdown(process->io().get(), SHUT_WR);
   if (!read) return read.error().with_context("build on the host");
-  ASSIGN_OR_RETURN(const RemoteExit exit, process->wait(sys::now() + kExitTimeout));
-  if (exit.exit_code == 0) return {};
+  const auto exit = process->wait(sys::now() + kExitTimeout);
+  if (!exit) return of_host(exit.error().with_context("build on the host"));
+  if (exit->exit_code == 0) return {};
   if (why.empty()) why = log.last_error();
-  if (why.empty()) why = exit.standard_error.empty() ? "it ended without a message" : exit.standard_error;
+  if (why.empty()) why = exit->standard_error.empty() ? "it ended without a message" : exit->standard_error;
   while (why.ends_with('\n')) why.pop_back();
   return Error{ErrorKind::kFailed, "build on the host: " + why};
 }

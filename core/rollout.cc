@@ -6,6 +6,16 @@
 namespace flurry {
 namespace {
 
+// A build on the host, or what it needs there, may fail for the connection's or the host's sake.
+bool is_hosts_fault(std::optional<ErrorKind> cause) {
+  return cause == ErrorKind::kUnreachable || cause == ErrorKind::kRefused || cause == ErrorKind::kNoSpace;
+}
+
+bool is_switched(Outcome outcome) {
+  return outcome != Outcome::kUnchanged && outcome != Outcome::kStaged &&
+         outcome != Outcome::kFailedUnchanged && outcome != Outcome::kSkipped;
+}
+
 int exit_code(const HostResult& result) {
   switch (result.outcome) {
     case Outcome::kUnchanged:
@@ -13,7 +23,10 @@ int exit_code(const HostResult& result) {
     case Outcome::kStaged:
       return 0;
     case Outcome::kFailedUnchanged:
-      return result.stage == Stage::kEvaluate || result.stage == Stage::kBuild ? 2 : 3;
+      return (result.stage == Stage::kEvaluate || result.stage == Stage::kBuild) &&
+                     !is_hosts_fault(result.cause)
+                 ? 2
+                 : 3;
     case Outcome::kRolledBack:
       return 4;
     case Outcome::kRollbackFailed:
@@ -32,7 +45,9 @@ bool is_good(Outcome outcome) {
 }  // namespace
 
 int exit_code(const std::vector<HostResult>& results, bool was_interrupted) {
-  if (was_interrupted) return 130;
+  const bool is_any_switched = std::any_of(results.begin(), results.end(),
+                                           [](const auto& result) { return is_switched(result.outcome); });
+  if (was_interrupted && !is_any_switched) return 130;
   constexpr std::array kWorstFirst{5, 4, 3, 2, 6};
   for (const int code : kWorstFirst)
     for (const auto& result : results)

@@ -1,120 +1,7 @@
-#include "core/rollout.h"
-
-#include <gtest/gtest.h>
-
-#include <deque>
+#include "tests/unit/core/rollout_world.h"
 
 namespace flurry {
 namespace {
-
-StorePath path(char c) { return *StorePath::parse("/nix/store/" + std::string(32, c) + "-system"); }
-
-// Answers the rollout's actions as a well-behaved world would, with faults by name; keeps count.
-class World {
- public:
-  explicit World(size_t hosts) {
-    for (size_t i = 0; i < hosts; ++i) {
-      hosts_.push_back({.name = *HostName::parse("h" + std::to_string(i + 1))});
-      tickets_.push_back({.nonce = "nonce" + std::to_string(i)});
-    }
-    options_.confirm_timeout = Millis(30'000);
-  }
-
-  std::vector<HostConfig> hosts_;
-  std::vector<HostTicket> tickets_;
-  DeploymentOptions options_{.deployment = *DeploymentId::parse("01ARYZ6S41TSV4RRFFQ69G5FAV")};
-  size_t parallel_ = 10;
-
-  // Faults and what agents tell, by host.
-  std::map<size_t, Error> connect_fails, evaluate_fails, build_fails, copy_fails, begin_fails;
-  std::map<size_t, HostFacts> facts;
-  std::map<size_t, std::deque<Result<ActionValue>>> views;
-  // Interrupt before this turn.
-  std::map<int, int> interrupts;
-
-  std::vector<HostResult> run() {
-    Rollout rollout(hosts_, options_, tickets_, parallel_);
-    std::vector<RolloutEvent> events;
-    TimePoint now{Millis(1000)};
-    for (int turn = 0; turn < 10'000 && !rollout.is_finished(); ++turn) {
-      for (int i = 0; i < interrupts[turn]; ++i) events.emplace_back(Interrupted{});
-      const auto actions = rollout.step(now, events);
-      events.clear();
-      size_t under_way = 0;
-      for (const auto& host : rollout.hosts()) under_way += host.is_under_way();
-      most_under_way = std::max(most_under_way, under_way);
-      for (const auto& a : actions) {
-        log.push_back(hosts_[a.host].name.str() + " " + name(a.what));
-        events.emplace_back(ActionEnded{a.id, answer(a.host, a.what)});
-      }
-      now += Millis(500);
-    }
-    EXPECT_TRUE(rollout.is_finished());
-    std::vector<HostResult> results;
-    for (const auto& host : rollout.hosts()) results.push_back(host.result());
-    code = exit_code(results, rollout.was_interrupted());
-    return results;
-  }
-
-  std::vector<std::string> log;
-  std::vector<StorePath> bases;  // of the last copy
-  bool only_estimated = false;
-  size_t most_under_way = 0;
-  int code = -1;
-
-  bool did(const std::string& entry) const { return std::find(log.begin(), log.end(), entry) != log.end(); }
-
- private:
-  static std::string name(const action::Any& what) {
-    constexpr const char* kNames[] = {"connect", "evaluate", "build",    "copy",
-                                      "begin",   "observe",  "reattach", "confirm"};
-    return kNames[what.index()];
-  }
-
-  static Result<ActionValue> or_fault(const std::map<size_t, Error>& faults, size_t host, ActionValue value) {
-    const auto it = faults.find(host);
-    if (it != faults.end()) return it->second;
-    return value;
-  }
-
-  Result<ActionValue> answer(size_t host, const action::Any& what) {
-    if (std::holds_alternative<action::Connect>(what)) {
-      HostFacts healthy{.state = {.running = path('1'), .profile = path('1'), .generation = 1}};
-      return or_fault(connect_fails, host, facts.count(host) ? facts[host] : healthy);
-    }
-    if (std::holds_alternative<action::Evaluate>(what))
-      return or_fault(evaluate_fails, host,
-                      HostDerivations{{{system_profile(path('2')), path('d'), path('2')}}});
-    if (std::holds_alternative<action::Build>(what)) return or_fault(build_fails, host, {});
-    if (const auto* copy = std::get_if<action::Copy>(&what)) {
-      bases = copy->bases;
-      only_estimated = copy->only_estimate;
-      return or_fault(copy_fails, host, {});
-    }
-    if (std::holds_alternative<action::Begin>(what)) return or_fault(begin_fails, host, {});
-    auto& queue = views[host];
-    if (!queue.empty()) {
-      auto next = queue.front();
-      queue.pop_front();
-      return next;
-    }
-    if (std::holds_alternative<action::Confirm>(what)) {
-      confirmed_[host] = true;
-      return ActionValue(AgentView{.known = true, .revision = 2, .phase = Phase::kConfirmed});
-    }
-    if (confirmed_[host])
-      return ActionValue(
-          AgentView{.known = true, .revision = 3, .phase = Phase::kEnded, .outcome = Outcome::kSucceeded});
-    return ActionValue(AgentView{.known = true, .revision = 1, .phase = Phase::kAwaitingConfirmation});
-  }
-
-  std::map<size_t, bool> confirmed_;
-};
-
-AgentView ended(Outcome outcome, std::string reason = "") {
-  return {
-      .known = true, .revision = 9, .phase = Phase::kEnded, .outcome = outcome, .reason = std::move(reason)};
-}
 
 TEST(Rollout, TakesEveryHostFromPreflightToCommit) {
   World world(3);
@@ -319,7 +206,7 @@ TEST(Rollout, StartsNothingNewAfterTheFirstInterruptAndFinishesWhatRuns) {
   const auto results = world.run();
   EXPECT_EQ(results[0].outcome, Outcome::kSucceeded);
   for (size_t i = 1; i < 4; ++i) EXPECT_EQ(results[i].outcome, Outcome::kSkipped);
-  EXPECT_EQ(world.code, 130);
+  EXPECT_EQ(world.code, 6) << "something was switched, so it is what is left that counts";
 }
 
 TEST(Rollout, CallsWhatRunsUnknownAfterTheSecondInterrupt) {
@@ -368,7 +255,26 @@ TEST(ExitCode, IsTheWorstOfItsHosts) {
   EXPECT_EQ(exit_code({host(Outcome::kFailedUnchanged, Stage::kCopy), host(Outcome::kRolledBack)}, false), 4);
   EXPECT_EQ(exit_code({host(Outcome::kRolledBack), host(Outcome::kUnknown)}, false), 5);
   EXPECT_EQ(exit_code({host(Outcome::kRollbackFailed)}, false), 5);
-  EXPECT_EQ(exit_code({host(Outcome::kUnknown)}, true), 130);
+  EXPECT_EQ(exit_code({host(Outcome::kSkipped), host(Outcome::kFailedUnchanged, Stage::kCopy)}, true), 130);
+  EXPECT_EQ(exit_code({host(Outcome::kSkipped), host(Outcome::kUnknown)}, true), 5);
+}
+
+TEST(ExitCode, FollowsTheCauseOfABuildThatFailed) {
+  const auto code = [](ErrorKind cause) {
+    HostResult result{Outcome::kFailedUnchanged, Stage::kBuild, {}, {}, {}, {}};
+    result.cause = cause;
+    return exit_code({result}, false);
+  };
+  EXPECT_EQ(code(ErrorKind::kFailed), 2);
+  for (const auto cause : {ErrorKind::kUnreachable, ErrorKind::kRefused, ErrorKind::kNoSpace})
+    EXPECT_EQ(code(cause), 3);
+}
+
+TEST(Rollout, ALostConnectionInABuildIsNoBuildFailure) {
+  World world(1);
+  world.build_fails[0] = {ErrorKind::kUnreachable, "build on the host: the connection was lost"};
+  world.run();
+  EXPECT_EQ(world.code, 3);
 }
 
 }  // namespace
