@@ -37,6 +37,7 @@ class Sender {
         command_(command),
         lanes_from_(options.lanes_from),
         substitute_(options.substitute),
+        fetch_standstill_max_(2 * options.idle_timeout),
         closure_(closure),
         bases_(bases),
         on_progress_(on_progress),
@@ -100,6 +101,14 @@ class Sender {
     is_fetching_ = !substituted_.empty();
     progress_.substituted_paths = substituted_.size();
     substitution_error_ = missing.substitution_error;
+    fetch_moved_at_ = sys::now();
+  }
+
+  // A download that failed may have been begun again, a few times.
+  uint64_t most_to_fetch() const {
+    uint64_t bytes = 1 << 20;
+    for (const uint32_t index : substituted_) bytes += closure_[index].nar_size;
+    return 8 * bytes;
   }
 
   void plan_to_send(uint32_t index) {
@@ -174,6 +183,14 @@ class Sender {
 
   Result<void> take_fetched(std::string_view payload) {
     ASSIGN_OR_RETURN(const auto fetched, decode_fetched(payload, substituted_));
+    if (fetched.bytes > progress_.substituted_bytes) fetch_moved_at_ = sys::now();
+    // Words without end are no progress; the host itself gives a cache up earlier.
+    if (!fetched.has_ended && sys::now() > fetch_moved_at_ + fetch_standstill_max_)
+      return Error{ErrorKind::kTimedOut,
+                   "the host goes on saying that it fetches, and nothing has come for " +
+                       std::to_string(fetch_standstill_max_.count() / 1000) + " s"};
+    if (fetched.bytes > most_to_fetch())
+      return Error{ErrorKind::kInvalidInput, "the host says that it fetched more than there is"};
     progress_.substituted_bytes = fetched.bytes;
     if (fetched.has_ended) {
       is_fetching_ = false;
@@ -245,6 +262,7 @@ class Sender {
   const AgentCommand& command_;
   const uint64_t lanes_from_;
   const bool substitute_;
+  const Millis fetch_standstill_max_;
   const std::vector<nix::PathInfo>& closure_;
   const Bases* const bases_;
   const ProgressSink& on_progress_;
@@ -260,6 +278,7 @@ class Sender {
   std::vector<uint32_t> fetch_failed_;  // of those
   bool is_fetching_ = false;
   std::string substitution_error_;
+  TimePoint fetch_moved_at_{};
   TimePoint told_at_{};
   bool heard_failure_ = false;
   bool is_cut_ = false;  // the stream broke

@@ -1,5 +1,10 @@
 // A host that fetches itself what its substituters have, against real Nix.
+#include <array>
+#include <thread>
+
 #include "cli/copy/send_order.h"
+#include "core/transfer/frame.h"
+#include "flurry/v1/copy.pb.h"
 #include "slow_cache.h"
 #include "stores.h"
 
@@ -219,4 +224,75 @@ TEST(SendOrder, SendsAtOnceWhatRefersToNothingThatIsFetched) {
 }
 
 }  // namespace
+// A host that says for ever that it fetches everything: each time `grows_by` bytes more.
+class EndlessFetcher : public Connection {
+ public:
+  EndlessFetcher(size_t paths, uint64_t grows_by) : paths_(paths), grows_by_(grows_by) {}
+
+  Result<std::unique_ptr<RemoteProcess>> exec(const std::string&, TimePoint) override {
+    auto ends = sys::socket_pair();
+    if (!ends) return ends.error();
+    return std::unique_ptr<RemoteProcess>(
+        std::make_unique<Process>(std::move(ends->first), std::move(ends->second), paths_, grows_by_));
+  }
+  std::string peer() const override { return "endless"; }
+
+ private:
+  class Process : public RemoteProcess {
+   public:
+    Process(sys::Fd ours, sys::Fd theirs, size_t paths, uint64_t grows_by)
+        : io_(std::move(ours)),
+          talker_([paths, grows_by, fd = std::move(theirs)] { talk(fd.get(), paths, grows_by); }) {}
+    ~Process() override {
+      io_.reset();
+      talker_.join();
+    }
+    sys::Fd& io() override { return io_; }
+    Result<RemoteExit> wait(TimePoint) override { return Error{ErrorKind::kTimedOut, "it never ends"}; }
+
+   private:
+    static bool say(int fd, transfer::FrameType type, const google::protobuf::MessageLite& message) {
+      const std::string payload = message.SerializeAsString();
+      std::string frame;
+      transfer::put_frame_header(frame, type, payload.size());
+      return sys::write_all(fd, frame + payload, in_seconds(5)).has_value();
+    }
+    static void talk(int fd, size_t paths, uint64_t grows_by) {
+      v1::CopyMissing missing;
+      missing.set_free_bytes(uint64_t{1} << 40);
+      for (uint32_t i = 0; i < paths; ++i) {
+        missing.add_path_index(i);
+        missing.add_substituted_index(i);
+      }
+      v1::CopyFetched fetched;
+      std::array<char, 64 << 10> heard;
+      bool goes_on = say(fd, transfer::FrameType::kMissing, missing);
+      while (goes_on) {
+        fetched.set_nar_bytes(fetched.nar_bytes() + grows_by);
+        goes_on = say(fd, transfer::FrameType::kFetched, fetched);
+        const auto n = sys::read_some(fd, heard, sys::now() + Millis(20));
+        goes_on = goes_on && (n ? *n > 0 : n.error().kind == ErrorKind::kTimedOut);
+      }
+    }
+
+    sys::Fd io_;
+    std::thread talker_;
+  };
+
+  const size_t paths_;
+  const uint64_t grows_by_;
+};
+
+TEST_F(Substitutes, AHostThatSaysForEverThatItFetchesIsGivenUp) {
+  copy::CopyOptions options{.substitute = true, .idle_timeout = Millis(400)};
+  EndlessFetcher idle(closure_.size(), 0);
+  const auto still = copy::copy_closure(idle, kVerbs, deployment(), *top_, *local_, options, {});
+  ASSERT_FALSE(still);
+  EXPECT_EQ(still.error().kind, ErrorKind::kTimedOut) << still.error().message;
+  EndlessFetcher greedy(closure_.size(), 1 << 20);
+  const auto more = copy::copy_closure(greedy, kVerbs, deployment(), *top_, *local_, options, {});
+  ASSERT_FALSE(more);
+  EXPECT_EQ(more.error().kind, ErrorKind::kInvalidInput) << more.error().message;
+}
+
 }  // namespace flurry
