@@ -32,7 +32,7 @@ TEST(HostileHost, ThatSaysForEverThatItIsOnItsWayEndsAsUnknownAndIsSeldomAsked) 
 
 TEST(HostileHost, ThatTellsSomethingNewForEverIsSeldomAskedToo) {
   World world(1);
-  world.turn_ = Millis(50);
+  world.turn_ = Millis(100);
   // It goes back and forth, so that each answer is new.
   for (int i = 0; i < 60'000; ++i)
     world.views[0].push_back(ActionValue(
