@@ -64,6 +64,7 @@ format: deps
 style: deps
 	clang-format-14 --dry-run --Werror $(SOURCES)
 	tests/lint/arrows
+	tests/lint/includes
 	tests/lint/traps | tail -1
 	tests/lint/promises
 

@@ -10,6 +10,7 @@
 #include <climits>
 #include <filesystem>
 #include <memory>
+#include <system_error>
 
 namespace flurry::agent {
 namespace {

@@ -1,6 +1,7 @@
 #include "agent/probe_arguments.h"
 
 #include <charconv>
+#include <system_error>
 
 namespace flurry::agent {
 namespace {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 
 #include "agent/file_io.h"
 #include "agent/file_lock.h"

@@ -4,6 +4,7 @@
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/parsers.hpp>
 #include <charconv>
+#include <system_error>
 
 #include "cli/help.h"
 #include "core/spelling.h"

@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "cli/copy/copy.h"
 #include "cli/remote_shell.h"
 #include "core/sys/clock.h"

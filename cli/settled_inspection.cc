@@ -1,5 +1,6 @@
 #include "cli/settled_inspection.h"
 
+#include <algorithm>
 #include <thread>
 
 #include "core/profile.h"

@@ -1,5 +1,7 @@
 #include "cli/signals.h"
 
+#include <utility>
+
 namespace flurry {
 
 SignalWatcher::SignalWatcher(std::function<void()> on_signal) {

@@ -1,6 +1,7 @@
 #include "eval/eval_schedule.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/check.h"
 

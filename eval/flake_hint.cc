@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <initializer_list>
 #include <string_view>
+#include <system_error>
 
 namespace flurry::eval {
 namespace {

@@ -1,5 +1,6 @@
 #include "eval/nix_command.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 

@@ -1,5 +1,7 @@
 #include "cli/copy/announce.h"
 
+#include <algorithm>
+
 #include "cli/copy/convert.h"
 
 namespace flurry::copy {

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "cli/copy/announce.h"
 #include "cli/copy/bases.h"

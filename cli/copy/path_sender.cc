@@ -1,5 +1,7 @@
 #include "cli/copy/path_sender.h"
 
+#include <algorithm>
+
 #include "core/delta/delta_writer.h"
 #include "core/delta/hash_pairs.h"
 #include "core/nix/nar.h"

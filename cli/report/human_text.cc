@@ -1,5 +1,7 @@
 #include "cli/report/human_text.h"
 
+#include <algorithm>
+
 #include "cli/report/text.h"
 #include "core/profile.h"
 

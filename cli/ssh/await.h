@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <future>
 #include <string>
+#include <type_traits>
 
 #include "core/result.h"
 #include "core/sys/clock.h"

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <fstream>
 #include <optional>
+#include <utility>
 
 #include "cli/ssh/encoding.h"
 

@@ -1,5 +1,7 @@
 #include "core/nix/daemon.h"
 
+#include <algorithm>
+
 #include "core/nix/daemon_process.h"
 #include "core/nix/operations.h"
 

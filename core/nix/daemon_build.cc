@@ -1,4 +1,5 @@
 // Builds.
+#include <algorithm>
 #include <thread>
 
 #include "core/nix/ansi.h"

@@ -1,5 +1,7 @@
 #include "core/transfer/frame_stream.h"
 
+#include <algorithm>
+
 #include "core/sys/clock.h"
 
 namespace flurry::transfer {

@@ -2,6 +2,7 @@
 #include "agent/probe_arguments.h"
 
 #include <charconv>
+#include <system_error>
 
 #include "tests/fuzz/fuzz.h"
 

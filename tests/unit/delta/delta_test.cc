@@ -1,3 +1,5 @@
+#include <tuple>
+
 #include "tests/unit/delta/trees.h"
 
 namespace flurry::delta {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <system_error>
 
 #include "core/sys/clock.h"
 #include "core/sys/subprocess.h"

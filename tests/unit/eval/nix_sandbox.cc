@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <system_error>
 
 #include "core/sys/clock.h"
 #include "core/sys/subprocess.h"

@@ -1,6 +1,7 @@
 // Mistakes of people who are new, each with the words that they get: the place, the cause, what to do.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 

@@ -1,4 +1,6 @@
 // The copy and the import against real Nix.
+#include <algorithm>
+
 #include "cli/copy/estimate.h"
 #include "stores.h"
 

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <system_error>
 
 #include "core/sys/clock.h"
 #include "core/sys/subprocess.h"
