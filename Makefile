@@ -9,21 +9,27 @@ PACKAGES := g++ cmake ninja-build make ccache pkg-config git ca-certificates \
   libssl-dev libzstd-dev zlib1g-dev \
   nix-bin busybox-static debootstrap debian-archive-keyring systemd-container dbus iproute2 procps util-linux \
   openssh-client openssh-server sudo python3 python3-pytest sqlite3 time
-LINT_PACKAGES := clang-format-14 clang-tidy-14
+# The versions by which this repository is formatted, checked and fuzzed; elsewhere what the distribution has.
+CLANG := $(shell . /etc/os-release; [ "$$VERSION_CODENAME" != bookworm ] || echo -14)
+LINT_PACKAGES := clang-format$(CLANG) clang-tidy$(CLANG)
 MODEL_PACKAGES := spin
-FUZZ_PACKAGES := clang-14 libclang-rt-14-dev
+FUZZ_PACKAGES := clang$(CLANG) libclang-rt$(CLANG)-dev
+ALL_PACKAGES := $(PACKAGES) $(LINT_PACKAGES) $(MODEL_PACKAGES) $(FUZZ_PACKAGES)
 
 JOBS ?= $(shell nproc)
 
-.PHONY: deps build demo test soak unit model fuzz lab-test bench format style lint clean
+.PHONY: deps packages build demo test soak unit model fuzz lab-test bench format style lint clean
 
 # Marked by the list of packages, so that it costs nothing the second time.
-DEPS_MARK := /var/lib/flurry-deps/$(shell echo '$(PACKAGES) $(LINT_PACKAGES) $(MODEL_PACKAGES) $(FUZZ_PACKAGES)' | md5sum | cut -c1-16)
+DEPS_MARK := /var/lib/flurry-deps/$(shell echo '$(ALL_PACKAGES)' | md5sum | cut -c1-16)
 deps: $(DEPS_MARK)
 $(DEPS_MARK):
 	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES) $(LINT_PACKAGES) $(MODEL_PACKAGES) $(FUZZ_PACKAGES)
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(ALL_PACKAGES)
 	mkdir -p $(@D) && touch $@
+
+packages:
+	@echo $(ALL_PACKAGES)
 
 build: deps
 	cmake --preset release
@@ -35,11 +41,13 @@ demo: build
 test: unit style model fuzz lab-test
 
 # The long versions of the simulator, the fuzz targets and the model, as long as told: make soak SOAK_SECONDS=3600
+# And the build with what Debian testing has.
 SOAK_SECONDS ?= 600
 soak: build
 	SIM_SECONDS=$(SOAK_SECONDS) SIM_FIRST=$$(date +%s) build/bin/sim_test --gtest_filter='*AsLongAsAsked'
 	tests/fuzz/run --seconds $(SOAK_SECONDS)
 	tests/model/run --long
+	tests/lab/build-on forky
 
 unit: build
 	ctest --preset release -j $(JOBS)
@@ -59,10 +67,10 @@ bench: build
 SOURCES = $(shell git ls-files -- '*.cc' '*.h')
 
 format: deps
-	clang-format-14 -i $(SOURCES)
+	clang-format$(CLANG) -i $(SOURCES)
 
 style: deps
-	clang-format-14 --dry-run --Werror $(SOURCES)
+	$(if $(CLANG),clang-format$(CLANG) --dry-run --Werror $(SOURCES),@echo "format: not checked, other versions format otherwise")
 	tests/lint/arrows
 	tests/lint/includes
 	tests/lint/traps | tail -1
@@ -70,7 +78,7 @@ style: deps
 
 # Takes minutes, so `make test` leaves clang-tidy out.
 lint: build style
-	run-clang-tidy-14 -quiet -j $(JOBS) -p build -extra-arg=-Wno-unknown-warning-option '/(core|eval|agent|cli)/.*\.cc$$'
+	run-clang-tidy$(CLANG) -quiet -j $(JOBS) -p build -extra-arg=-Wno-unknown-warning-option '/(core|eval|agent|cli)/.*\.cc$$'
 
 clean:
 	rm -rf build

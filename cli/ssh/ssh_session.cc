@@ -35,6 +35,15 @@ constexpr size_t kFirstLineMax = 80;
 
 SshSession* self(void** abstract) { return static_cast<SshSession*>(*abstract); }
 
+template <typename Callback>
+void set_callback(LIBSSH2_SESSION* session, int type, Callback* callback) {
+#if LIBSSH2_VERSION_NUM >= 0x010b01  // 1.11.1 deprecates the other one, and Debian 12 has no other one
+  libssh2_session_callback_set2(session, type, reinterpret_cast<libssh2_cb_generic*>(callback));
+#else
+  libssh2_session_callback_set(session, type, reinterpret_cast<void*>(callback));
+#endif
+}
+
 }  // namespace
 
 SshSession::SshSession(sys::Fd socket, Millis keepalive_interval)
@@ -46,8 +55,8 @@ SshSession::SshSession(sys::Fd socket, Millis keepalive_interval)
       asked_at_(heard_at_) {
   if (session_ == nullptr) return;
   libssh2_session_set_blocking(session_, 0);
-  libssh2_session_callback_set(session_, LIBSSH2_CALLBACK_RECV, reinterpret_cast<void*>(&on_recv));
-  libssh2_session_callback_set(session_, LIBSSH2_CALLBACK_SEND, reinterpret_cast<void*>(&on_send));
+  set_callback(session_, LIBSSH2_CALLBACK_RECV, &on_recv);
+  set_callback(session_, LIBSSH2_CALLBACK_SEND, &on_send);
   // Its own interval is the least it takes; when to ask is decided in tick().
   libssh2_keepalive_config(session_, 1, 2);
 }
