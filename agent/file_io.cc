@@ -98,7 +98,7 @@ Result<void> replace_link(const std::string& path, const std::string& target) {
 Result<void> make_private_dir(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(parent_of(path), error);
-  if (error) return Error{ErrorKind::kFailed, "create " + parent_of(path) + ": " + error.message()};
+  if (error) return errno_error("create " + parent_of(path), error.value());
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return errno_error("create " + path, errno);
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return errno_error("look at " + path, errno);

@@ -33,6 +33,8 @@ v1::CopyErrorKind wire_kind(ErrorKind kind) {
       return v1::COPY_ERROR_KIND_FAILED;
     case ErrorKind::kNoSpace:
       return v1::COPY_ERROR_KIND_NO_SPACE;
+    case ErrorKind::kExhausted:
+      return v1::COPY_ERROR_KIND_EXHAUSTED;
     case ErrorKind::kUnsupported:
       return v1::COPY_ERROR_KIND_UNSUPPORTED;
     case ErrorKind::kCancelled:

@@ -246,7 +246,7 @@ Result<std::vector<DeploymentId>> FileJournal::list(std::string_view extension) 
     if (auto id = DeploymentId::parse(it->path().stem().string())) ids.push_back(*std::move(id));
   }
   if (error && error != std::errc::no_such_file_or_directory)
-    return Error{ErrorKind::kFailed, "read " + directory_ + ": " + error.message()};
+    return sys::errno_error("read " + directory_, error.value());
   std::sort(ids.rbegin(), ids.rend());
   return ids;
 }

@@ -144,7 +144,7 @@ Result<void> NixosSystem::hold_roots(const ActivationRecord& record) const {
   const std::string dir = paths_.gc_roots();
   std::error_code error;
   fs::create_directories(dir, error);
-  if (error) return Error{ErrorKind::kFailed, "create " + dir + ": " + error.message()};
+  if (error) return sys::errno_error("create " + dir, error.value());
   const DeploymentId& id = record.spec.deployment;
   const auto hold = [&](const std::string& which, const std::optional<StorePath>& path) -> Result<void> {
     if (!path) return {};

@@ -15,6 +15,7 @@ enum class ErrorKind {
   kTimedOut,      // a deadline passed
   kFailed,        // the operation ran and failed
   kNoSpace,       // not enough room on the host
+  kExhausted,     // no descriptor, process or memory is left just now: the same may go a moment later
   kUnsupported,   // known, and not possible here
   kCancelled,     // the user stopped it
 };

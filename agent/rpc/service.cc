@@ -29,6 +29,9 @@ grpc::StatusCode code_of(ErrorKind kind) {
     case ErrorKind::kFailed:
       return grpc::StatusCode::INTERNAL;
     case ErrorKind::kNoSpace:
+      return grpc::StatusCode::OUT_OF_RANGE;
+    // gRPC says the same by itself when it has no thread for a call.
+    case ErrorKind::kExhausted:
       return grpc::StatusCode::RESOURCE_EXHAUSTED;
     case ErrorKind::kUnsupported:
       return grpc::StatusCode::UNIMPLEMENTED;

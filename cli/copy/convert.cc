@@ -29,6 +29,8 @@ ErrorKind kind_of(v1::CopyErrorKind kind) {
       return ErrorKind::kTimedOut;
     case v1::COPY_ERROR_KIND_NO_SPACE:
       return ErrorKind::kNoSpace;
+    case v1::COPY_ERROR_KIND_EXHAUSTED:
+      return ErrorKind::kExhausted;
     case v1::COPY_ERROR_KIND_UNSUPPORTED:
       return ErrorKind::kUnsupported;
     case v1::COPY_ERROR_KIND_CANCELLED:

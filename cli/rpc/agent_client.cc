@@ -35,8 +35,10 @@ Error to_error(const grpc::Status& status) {
       return {ErrorKind::kInvalidInput, text};
     case grpc::StatusCode::UNIMPLEMENTED:
       return {ErrorKind::kUnsupported, text};
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+    case grpc::StatusCode::OUT_OF_RANGE:
       return {ErrorKind::kNoSpace, text};
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return {ErrorKind::kExhausted, text};
     case grpc::StatusCode::FAILED_PRECONDITION:
       return {ErrorKind::kRefused, text};
     default:

@@ -26,6 +26,22 @@ Result<void> wait_ready(int fd, short events, TimePoint deadline) {
   }
 }
 
+ErrorKind kind_of(int error_number) {
+  switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+      return ErrorKind::kNoSpace;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case EAGAIN:  // of fork(): no more processes
+      return ErrorKind::kExhausted;
+    default:
+      return ErrorKind::kFailed;
+  }
+}
+
 ssize_t write_without_sigpipe(int fd, std::string_view bytes) {
   const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (n >= 0 || errno != ENOTSOCK) return n;
@@ -35,9 +51,7 @@ ssize_t write_without_sigpipe(int fd, std::string_view bytes) {
 }  // namespace
 
 Error errno_error(const std::string& what, int error_number) {
-  const ErrorKind kind =
-      error_number == ENOSPC || error_number == EDQUOT ? ErrorKind::kNoSpace : ErrorKind::kFailed;
-  return {kind, what + ": " + std::strerror(error_number)};
+  return {kind_of(error_number), what + ": " + std::strerror(error_number)};
 }
 
 Result<std::pair<Fd, Fd>> socket_pair() {

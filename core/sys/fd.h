@@ -53,7 +53,8 @@ Result<void> write_all(int fd, std::string_view bytes, TimePoint deadline);
 // poll() has called it writable.
 Result<size_t> write_ready(int fd, std::string_view bytes);
 
-// "connect: Connection refused" from an errno value.
+// "connect: Connection refused" from an errno value, of the kind that it says: kNoSpace, kExhausted, else
+// kFailed.
 Error errno_error(const std::string& what, int error_number);
 
 }  // namespace flurry::sys
