@@ -13,11 +13,14 @@
 #include "agent/nixos_system.h"
 #include "agent/rpc/server.h"
 #include "agent/run_switch.h"
+#include "core/sys/limits.h"
 
 namespace flurry::agent {
 namespace {
 
 constexpr Millis kIdleExit{10 * 60'000};
+// Connections, calls and checks together need less than a thousand at worst.
+constexpr size_t kOpenFiles = 4096;
 
 int failed(const Error& error) {
   log_warning(error.message);
@@ -35,6 +38,7 @@ sigset_t block_stop_signals() {
 }
 
 Result<std::string> prepare(const Paths& paths) {
+  sys::raise_open_files(kOpenFiles);
   RETURN_IF_ERROR(make_private_dir(paths.run()));
   RETURN_IF_ERROR(make_private_dir(paths.state()));
   RETURN_IF_ERROR(make_private_dir(paths.journals()));

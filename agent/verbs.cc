@@ -16,6 +16,7 @@
 #include "agent/probe.h"
 #include "agent/run_switch.h"
 #include "agent/tools.h"
+#include "core/sys/limits.h"
 
 namespace flurry::agent {
 namespace {
@@ -88,6 +89,7 @@ int usage() {
 
 int run_verb(int argc, char** argv, MakeHost make_host) {
   use_tool_path();
+  sys::keep_memory_private();
   const Arguments words(argv + 1, argv + argc);
   for (const auto& verb : kVerbs)
     if (!words.empty() && words[0] == verb.name && words.size() > verb.least_arguments)

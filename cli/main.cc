@@ -1,6 +1,6 @@
 #include <malloc.h>
-#include <sys/resource.h>
 
+#include <cstdint>
 #include <cstdio>
 
 #include "cli/options.h"
@@ -8,6 +8,7 @@
 #include "cli/signals.h"
 #include "cli/ssh/libssh_transport.h"
 #include "cli/verbs/verbs.h"
+#include "core/sys/limits.h"
 #include "eval/nix_evaluator.h"
 
 namespace flurry {
@@ -40,20 +41,13 @@ int dispatch(Context& context) {
   return 1;
 }
 
-// A fleet needs a few descriptors a host, and the soft limit is for programs that use select(2).
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 // Blocks of a copy are as large as this and come from many threads. What they leave behind goes back at once;
 // left to itself, the allocator keeps some MiB of it for each host.
 void give_large_memory_back() { ::mallopt(M_MMAP_THRESHOLD, 256 << 10); }
 
 int run(int argc, char** argv) {
-  raise_descriptor_limit();
+  sys::keep_memory_private();
+  sys::raise_open_files(SIZE_MAX);  // a few for each host; the soft limit is for programs that use select(2)
   give_large_memory_back();
   const auto options = parse_options(argc, argv);
   if (!options) {
