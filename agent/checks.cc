@@ -1,5 +1,7 @@
 #include "agent/checks.h"
 
+#include <poll.h>
+
 #include "agent/probe.h"
 #include "core/sys/clock.h"
 #include "core/sys/subprocess.h"
@@ -12,6 +14,7 @@ constexpr size_t kMessageMax = 300;
 constexpr size_t kOutputMax = 1 << 20;
 // The probe keeps the timeout itself, with a better message; this is for one that can't.
 constexpr Millis kProbeGrace{500};
+constexpr int kExhaustedPauseMs = 50;
 
 // The last line that says something.
 std::string last_line(std::string_view text) {
@@ -38,19 +41,31 @@ sys::Command command_for(const HealthCheck& check, const std::string& probe) {
     command.argv = {probe,   "probe", "tcp",     "--timeout-ms",
                     timeout, "--",    tcp->host, std::to_string(tcp->port)};
   } else if (const auto* program = std::get_if<CommandCheck>(&check.kind)) {
-    command.argv = program->argv;
+    command.argv = {probe, "run-check", "--"};
+    command.argv.insert(command.argv.end(), program->argv.begin(), program->argv.end());
   } else if (const auto* unit = std::get_if<UnitCheck>(&check.kind)) {
     command.argv = {"systemctl", "is-active", "--", unit->unit};
   }
   return command;
 }
 
+// That this host is out of descriptors or processes for a moment says nothing about what is checked.
+Result<sys::CommandResult> run_patiently(const sys::Command& command, TimePoint deadline) {
+  for (;; ::poll(nullptr, 0, kExhaustedPauseMs)) {
+    auto result = sys::run(command, deadline);
+    const bool may_go_later = !result && result.error().kind == ErrorKind::kExhausted &&
+                              sys::now() + Millis(kExhaustedPauseMs) < deadline;
+    if (!may_go_later || command.stop.stop_requested()) return result;
+  }
+}
+
 }  // namespace
 
-CheckResult run_check_once(const HealthCheck& check, const std::string& probe_program) {
-  const sys::Command command = command_for(check, probe_program);
+CheckResult run_check_once(const HealthCheck& check, const std::string& probe_program, std::stop_token stop) {
+  sys::Command command = command_for(check, probe_program);
   if (command.argv.empty()) return {false, "this agent can't run such a check"};
-  const auto result = sys::run(command, sys::now() + check.timeout + kProbeGrace);
+  command.stop = std::move(stop);
+  const auto result = run_patiently(command, sys::now() + check.timeout + kProbeGrace);
   if (!result) {
     if (result.error().kind == ErrorKind::kTimedOut)
       return {false, "no answer within " + std::to_string(check.timeout.count()) + " ms"};

@@ -53,7 +53,7 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
     return value(run_switch(*run, spec, std::move(stop)));
   if (std::holds_alternative<effect::StopSwitch>(what)) return no_value(stop_switches(spec));
   if (const auto* check = std::get_if<effect::RunCheck>(&what))
-    return EffectValue{run_check(spec.health.checks.at(check->index))};
+    return EffectValue{run_check(spec.health.checks.at(check->index), std::move(stop))};
   if (const auto* set = std::get_if<effect::SetProfile>(&what))
     return no_value(set_profile(paths_, spec.profiles.at(set->profile), set->path));
   if (const auto* restore = std::get_if<effect::RestoreProfile>(&what))
@@ -124,7 +124,9 @@ Result<HostFacts> NixosSystem::inspect(const std::vector<ProfileRef>& user_profi
   return out;
 }
 
-CheckResult NixosSystem::run_check(const HealthCheck& check) { return run_check_once(check, program_); }
+CheckResult NixosSystem::run_check(const HealthCheck& check, std::stop_token stop) {
+  return run_check_once(check, program_, std::move(stop));
+}
 
 template <typename Profiles>
 Result<SystemState> NixosSystem::read_state(const Profiles& profiles) const {

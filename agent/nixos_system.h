@@ -20,7 +20,7 @@ class NixosSystem : public System {
                               std::stop_token stop) override;
   Result<ActivationSpec> admit(ActivationSpec spec) override;
   Result<HostFacts> inspect(const std::vector<ProfileRef>& user_profiles, bool with_generations) override;
-  CheckResult run_check(const HealthCheck& check) override;
+  CheckResult run_check(const HealthCheck& check, std::stop_token stop) override;
 
  private:
   // In nixos_system.cc.

@@ -44,8 +44,8 @@ class System {
 
   virtual Result<HostFacts> inspect(const std::vector<ProfileRef>& user_profiles, bool with_generations) = 0;
 
-  // One try of one check.
-  virtual CheckResult run_check(const HealthCheck& check) = 0;
+  // One try of one check; a stop ends it early.
+  virtual CheckResult run_check(const HealthCheck& check, std::stop_token stop) = 0;
 };
 
 }  // namespace flurry::agent

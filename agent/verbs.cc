@@ -14,6 +14,7 @@
 #include "agent/import.h"
 #include "agent/import_lanes.h"
 #include "agent/probe.h"
+#include "agent/run_check.h"
 #include "agent/run_switch.h"
 #include "agent/tools.h"
 #include "core/sys/limits.h"
@@ -29,6 +30,10 @@ int deadman_verb(const Arguments& words, MakeHost make_host) {
   return run_deadman_process(Paths{}, words[0], make_host);
 }
 int probe_verb(const Arguments& words, MakeHost) { return run_probe(words); }
+
+int run_check_verb(const Arguments& words, MakeHost) {
+  return words[0] == "--" ? run_check_main(Arguments(words.begin() + 1, words.end())) : 2;
+}
 
 int run_switch_verb(const Arguments& words, MakeHost) {
   if (words[1] != "--") return 2;
@@ -71,6 +76,7 @@ constexpr Verb kVerbs[] = {
     {"connect", 0, connect_verb, "start the agent if need be, and speak with it over the standard streams"},
     {"daemon", 0, daemon_verb, "be the agent"},
     {"deadman", 1, deadman_verb, "DEPLOYMENT: bring the host back if the deployment gets stuck"},
+    {"run-check", 2, run_check_verb, "-- PROGRAM...: run a check's command and end all that it started"},
     {"run-switch", 3, run_switch_verb, "STATUS_FILE -- PROGRAM...: run a switch and record how it ended"},
     {"import", 0, import_verb, "take store paths from the standard input"},
     {"import-lane", 2, import_lane_verb, "ADDRESS NUMBER: a further channel for an import's standard input"},

@@ -117,7 +117,7 @@ grpc::Status AgentService::Check(grpc::ServerContext*, const v1::CheckRequest* r
   if (!policy) return status_of(policy.error());
   std::vector<std::future<CheckResult>> running;
   for (const auto& check : policy->checks)
-    running.push_back(std::async(std::launch::async, [this, &check] { return system_.run_check(check); }));
+    running.push_back(std::async(std::launch::async, [this, &check] { return system_.run_check(check, {}); }));
   for (size_t i = 0; i < running.size(); ++i) {
     const CheckResult result = running[i].get();
     auto* out = reply->add_results();

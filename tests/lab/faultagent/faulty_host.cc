@@ -66,7 +66,9 @@ class FaultySystem : public System {
   Result<HostFacts> inspect(const std::vector<ProfileRef>& user_profiles, bool with_generations) override {
     return real_->inspect(user_profiles, with_generations);
   }
-  CheckResult run_check(const HealthCheck& check) override { return real_->run_check(check); }
+  CheckResult run_check(const HealthCheck& check, std::stop_token stop) override {
+    return real_->run_check(check, std::move(stop));
+  }
 
  private:
   const std::unique_ptr<System> real_;

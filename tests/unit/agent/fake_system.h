@@ -35,7 +35,7 @@ class FakeSystem : public System {
     const std::lock_guard lock(mutex_);
     if (std::holds_alternative<effect::ReadState>(what)) return EffectValue{state_};
     if (const auto* check = std::get_if<effect::RunCheck>(&what))
-      return EffectValue{run_check(record.spec.health.checks.at(check->index))};
+      return EffectValue{run_check(record.spec.health.checks.at(check->index), stop)};
     if (std::holds_alternative<effect::StopSwitch>(what)) is_stopped_ = true;
     if (const auto* set = std::get_if<effect::SetProfile>(&what)) {
       state_.profile = set->path;
@@ -57,7 +57,7 @@ class FakeSystem : public System {
     return facts;
   }
 
-  CheckResult run_check(const HealthCheck&) override {
+  CheckResult run_check(const HealthCheck&, std::stop_token) override {
     return {is_check_passing, is_check_passing ? "HTTP 200" : "HTTP 500"};
   }
 
