@@ -1,6 +1,7 @@
 #include "agent/executor.h"
 
 #include <algorithm>
+#include <system_error>
 
 #include "agent/file_io.h"
 #include "agent/log.h"
@@ -118,7 +119,11 @@ std::optional<EffectEnded> Executor::start(Effect effect) {
                      record = active_->machine.record()](std::stop_token stop) {
     queue_.push(WorkerEnded{number, {effect.id, system_.perform(effect.what, record, stop)}});
   };
-  workers_.push_back({active_->number, effect.id, std::jthread(work)});
+  try {
+    workers_.push_back({active_->number, effect.id, std::jthread(work)});
+  } catch (const std::system_error& error) {
+    return EffectEnded{effect.id, sys::errno_error("start a thread", error.code().value())};
+  }
   return std::nullopt;
 }
 

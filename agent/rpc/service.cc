@@ -1,7 +1,6 @@
 #include "agent/rpc/service.h"
 
 #include <algorithm>
-#include <future>
 #include <vector>
 
 #include "agent/convert.h"
@@ -45,6 +44,10 @@ grpc::Status status_of(const Error& error) {
   return {code_of(error.kind), wire::clean_text(error.message, kMessageMax)};
 }
 
+Error too_many(const std::string& what) {
+  return {ErrorKind::kExhausted, "too many " + what + " of this host at once: try again in a moment"};
+}
+
 grpc::Status reply_with(const Result<std::optional<Observation>>& found, v1::Observation* reply) {
   if (!found) return status_of(found.error());
   if (*found) to_proto(**found, *reply);
@@ -70,6 +73,8 @@ grpc::Status AgentService::Inspect(grpc::ServerContext*, const v1::InspectReques
     if (!ref) return status_of(ref.error());
     profiles.push_back(*std::move(ref));
   }
+  const auto place = inspections_.take();
+  if (!place) return status_of(too_many("inspections"));
   const auto facts = system_.inspect(profiles, request->generations());
   if (!facts) return status_of(facts.error());
   const auto overview = executor_.overview();
@@ -111,15 +116,14 @@ grpc::Status AgentService::RollBack(grpc::ServerContext*, const v1::RollBackRequ
   return asked ? grpc::Status::OK : status_of(asked.error());
 }
 
-grpc::Status AgentService::Check(grpc::ServerContext*, const v1::CheckRequest* request,
+grpc::Status AgentService::Check(grpc::ServerContext* context, const v1::CheckRequest* request,
                                  v1::CheckReply* reply) {
   const auto policy = wire::from_proto(request->health());
   if (!policy) return status_of(policy.error());
-  std::vector<std::future<CheckResult>> running;
-  for (const auto& check : policy->checks)
-    running.push_back(std::async(std::launch::async, [this, &check] { return system_.run_check(check, {}); }));
-  for (size_t i = 0; i < running.size(); ++i) {
-    const CheckResult result = running[i].get();
+  const auto results = checks_.run(policy->checks, [context] { return context->IsCancelled(); });
+  if (!results) return status_of(results.error());
+  for (size_t i = 0; i < results->size(); ++i) {
+    const CheckResult& result = (*results)[i];
     auto* out = reply->add_results();
     out->set_name(policy->checks[i].name);
     out->set_passed(result.passed);

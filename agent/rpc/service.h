@@ -2,7 +2,9 @@
 
 #include <string>
 
+#include "agent/check_calls.h"
 #include "agent/executor.h"
+#include "agent/places.h"
 #include "agent/system.h"
 #include "flurry/v1/agent.grpc.pb.h"
 
@@ -12,7 +14,7 @@ namespace flurry::agent {
 class AgentService final : public v1::Agent::Service {
  public:
   AgentService(Executor& executor, System& system, std::string build)
-      : executor_(executor), system_(system), build_(std::move(build)) {}
+      : executor_(executor), system_(system), build_(std::move(build)), checks_(system) {}
 
   grpc::Status Hello(grpc::ServerContext*, const v1::HelloRequest*, v1::HelloReply*) override;
   grpc::Status Inspect(grpc::ServerContext*, const v1::InspectRequest*, v1::InspectReply*) override;
@@ -27,6 +29,8 @@ class AgentService final : public v1::Agent::Service {
   Executor& executor_;
   System& system_;
   const std::string build_;
+  CheckCalls checks_;
+  Places inspections_{8};
 };
 
 }  // namespace flurry::agent

@@ -4,7 +4,9 @@
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "cli/rpc/agent_convert.h"
 #include "core/sys/clock.h"
@@ -18,6 +20,9 @@ constexpr uint32_t kProtocol = 1;
 // What a call may take longer than the agent's own wait: one round trip over a slow link.
 constexpr Millis kRoundTrip{8000};
 constexpr int kMessageMax = 4 << 20;
+// An agent that is asked too much at once has done nothing of the call.
+constexpr Millis kBusyMax{5000};
+constexpr Millis kBusyPause{200};
 
 std::chrono::system_clock::time_point wall(TimePoint deadline) {
   return std::chrono::system_clock::now() + (deadline - sys::now());
@@ -63,12 +68,16 @@ struct AgentClient::Channel {
   template <typename Request, typename Reply>
   Result<Reply> call(grpc::Status (v1::Agent::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
                      const Request& request, TimePoint deadline) {
-    grpc::ClientContext context;
-    context.set_deadline(wall(deadline));
-    Reply reply;
-    const grpc::Status status = (stub.get()->*method)(&context, request, &reply);
-    if (!status.ok()) return to_error(status);
-    return reply;
+    for (const TimePoint give_up = std::min(deadline, sys::now() + kBusyMax);;) {
+      grpc::ClientContext context;
+      context.set_deadline(wall(deadline));
+      Reply reply;
+      const grpc::Status status = (stub.get()->*method)(&context, request, &reply);
+      if (status.ok()) return reply;
+      const bool is_busy = status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+      if (!is_busy || sys::now() + kBusyPause >= give_up) return to_error(status);
+      std::this_thread::sleep_for(kBusyPause);
+    }
   }
 };
 

@@ -35,7 +35,8 @@ struct Inspection {
 };
 
 // Calls the agent of one host over a byte stream that leads to it. One thread at a time. Errors:
-// kUnreachable (the stream died), kTimedOut, kRefused (the agent said no; its words), kInvalidInput.
+// kUnreachable (the stream died), kTimedOut, kRefused (the agent said no; its words), kExhausted (it was
+// asked too much at once, for seconds), kInvalidInput.
 class AgentClient {
  public:
   // Takes `stream` over and says hello: an agent that speaks another protocol is kUnsupported.

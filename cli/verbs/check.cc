@@ -5,8 +5,14 @@ namespace flurry {
 namespace {
 
 constexpr Millis kSessionTimeout{60'000};
-// All checks of a host run side by side; each has its own timeout, of at most some minutes.
-constexpr Millis kCheckTimeout{300'000};
+constexpr Millis kCheckTimeout{60'000};
+
+// Each has its own timeout. The host runs a few at a time, among those that others ask for.
+Millis patience_for(const HealthPolicy& health) {
+  Millis all = kCheckTimeout;
+  for (const auto& check : health.checks) all += check.timeout;
+  return all;
+}
 
 using Answer = Result<std::vector<CheckReport>>;
 
@@ -18,12 +24,13 @@ int run_check(Context& context) {
   const auto agent = find_agent_binary();
   if (!agent) return fail_run(context, agent.error());
 
-  const auto answers = ask_hosts<Answer>(
-      context, *fleet, *agent, kSessionTimeout,
-      [&](size_t host, Result<std::unique_ptr<HostSession>> session) -> Answer {
-        if (!session) return session.error();
-        return (*session)->agent().check(fleet->hosts[host].health, sys::now() + kCheckTimeout);
-      });
+  const auto answers =
+      ask_hosts<Answer>(context, *fleet, *agent, kSessionTimeout,
+                        [&](size_t host, Result<std::unique_ptr<HostSession>> session) -> Answer {
+                          if (!session) return session.error();
+                          const HealthPolicy& health = fleet->hosts[host].health;
+                          return (*session)->agent().check(health, sys::now() + patience_for(health));
+                        });
   if (!answers) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
 
   bool is_unreachable = false;

@@ -11,6 +11,7 @@
 #include "core/wire/convert.h"
 #include "flurry/v1/agent.grpc.pb.h"
 #include "tests/unit/agent/executor_fixture.h"
+#include "tests/unit/agent/slow_checks.h"
 
 namespace flurry::agent {
 namespace {
@@ -92,6 +93,55 @@ TEST_F(RpcTest, ServesAControllerAmongConnectionsThatSayNothingSensible) {
   size_t open = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++open;
   EXPECT_LT(open, 400 + 300u) << "ours among them";
+  life.executor.stop();
+}
+
+TEST_F(RpcTest, ConfirmsADeploymentAmongManyCallsOfChecks) {
+  SlowChecks slow;
+  Life life(system_, journal_, paths_);
+  ASSERT_TRUE(make_private_dir(paths_.run()));
+  auto server = RpcServer::start(paths_.socket(), life.executor, slow, "abc");
+  ASSERT_TRUE(server) << server.error().message;
+  const auto dial = [&] {
+    grpc::ChannelArguments own;
+    own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return v1::Agent::NewStub(
+        grpc::CreateCustomChannel("unix:" + paths_.socket(), grpc::InsecureChannelCredentials(), own));
+  };
+  std::atomic<int> refused = 0;
+  std::vector<std::jthread> crowd;
+  for (int i = 0; i < 60; ++i)
+    crowd.emplace_back([&] {
+      v1::CheckRequest request;
+      HealthPolicy policy;
+      policy.checks.resize(1);
+      policy.checks[0].name = "slow";
+      policy.checks[0].kind = CommandCheck{{"true"}};
+      wire::to_proto(policy, *request.mutable_health());
+      v1::CheckReply reply;
+      grpc::ClientContext context;
+      const auto status = dial()->Check(&context, request, &reply);
+      if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) ++refused;
+    });
+  const TimePoint until = sys::now() + kPatience;
+  while ((slow.now < 8 || refused < 52) && sys::now() < until) ::poll(nullptr, 0, 1);
+  EXPECT_EQ(slow.now, 8);
+  EXPECT_EQ(refused, 52);
+  const auto stub = dial();
+  v1::BeginRequest begin;
+  wire::to_proto(test_spec(), *begin.mutable_spec());
+  v1::BeginReply begun;
+  grpc::ClientContext c1;
+  EXPECT_TRUE(stub->Begin(&c1, begin, &begun).ok());
+  life.wait(test_spec().deployment, Phase::kAwaitingConfirmation);
+  v1::ConfirmRequest confirm;
+  confirm.set_deployment(test_spec().deployment.str());
+  confirm.set_nonce(kNonce);
+  v1::Observation seen;
+  grpc::ClientContext c2;
+  EXPECT_TRUE(stub->Confirm(&c2, confirm, &seen).ok());
+  slow.is_let_go = true;
+  crowd.clear();
   life.executor.stop();
 }
 

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <atomic>
+
 #include "core/sys/clock.h"
 #include "flurry/v1/agent.grpc.pb.h"
 
@@ -36,6 +38,12 @@ class OtherAgent : public v1::Agent::Service {
     reply->set_version("0.0.7");
     return grpc::Status::OK;
   }
+  grpc::Status Check(grpc::ServerContext*, const v1::CheckRequest*, v1::CheckReply*) override {
+    return ++asked < busy_until ? grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too much at once")
+                                : grpc::Status::OK;
+  }
+  std::atomic<int> asked = 0;
+  std::atomic<int> busy_until = 0;
 
   // Tells of `told_of`, whatever was asked for.
   grpc::Status Observe(grpc::ServerContext*, const v1::ObserveRequest*, v1::Observation* reply) override {
@@ -91,6 +99,21 @@ TEST(AgentClient, BelievesNoAnswerAboutAnotherDeployment) {
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().kind, ErrorKind::kInvalidInput) << answer.error().message;
   }
+}
+
+TEST(AgentClient, AsksABusyAgentAgainForAWhile) {
+  OtherAgent agent(1);
+  agent.busy_until = 3;
+  const auto client = AgentClient::connect(agent.stream(), sys::now() + kPatience);
+  ASSERT_TRUE(client) << client.error().message;
+  EXPECT_TRUE((*client)->check({}, sys::now() + kPatience));
+  EXPECT_EQ(agent.asked, 3);
+  agent.busy_until = 1000;
+  const auto refused = (*client)->check({}, sys::now() + Millis(700));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kExhausted);
+  EXPECT_EQ(refused.error().message, "too much at once");
+  EXPECT_LT(agent.asked, 10);
 }
 
 }  // namespace
