@@ -80,7 +80,7 @@ constexpr Verb kVerbs[] = {
     {"run-switch", 3, run_switch_verb, "STATUS_FILE -- PROGRAM...: run a switch and record how it ended"},
     {"import", 0, import_verb, "take store paths from the standard input"},
     {"import-lane", 2, import_lane_verb, "ADDRESS NUMBER: a further channel for an import's standard input"},
-    {"build", 3, build_verb, "DEPLOYMENT DRV OUT [NAME VALUE]...: build here, until the standard input ends"},
+    {"build", 3, build_verb, "DEPLOYMENT DRV OUT: build here, until the standard input ends"},
     {"probe", 1, probe_verb, "http|tcp ...: try a health check once"},
     {"--version", 0, version_verb, "say which version this is"},
 };

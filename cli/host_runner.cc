@@ -5,6 +5,7 @@
 
 #include "cli/copy/copy.h"
 #include "cli/copy/estimate.h"
+#include "cli/host_settings.h"
 #include "cli/remote_build.h"
 #include "cli/settled_inspection.h"
 #include "core/sys/clock.h"
@@ -162,11 +163,8 @@ Result<ActionValue> HostRunner::build_there(size_t host, const HostDerivations& 
   const auto on_line = [&](std::string_view line) {
     parts_.happenings.push(HostLine{host, Stage::kBuild, std::string(line)});
   };
-  // How many builds, on how many cores and by whom is this machine's setting: the host has its own.
-  auto settings = parts_.eval_options.nix_options;
-  std::erase_if(settings, [](const auto& setting) {
-    return setting.first == "builders" || setting.first == "max-jobs" || setting.first == "cores";
-  });
+  ASSIGN_OR_RETURN(const std::string settings,
+                   nix_config_text(settings_for_hosts(parts_.eval_options.nix_options)));
   for (const auto& profile : system.profiles)
     RETURN_IF_ERROR(build_on_target(*hosts_[host].session, parts_.options.deployment, profile, *store,
                                     settings, parts_.signing_key, on_line, sys::now() + kBuildTimeout, stop));

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "cli/copy/copy.h"
-#include "cli/remote_shell.h"
 #include "core/sys/clock.h"
 #include "eval/build_log.h"
 
@@ -19,11 +18,9 @@ constexpr Millis kTick{200};
 constexpr Millis kExitTimeout{10'000};
 
 std::string command_of(const HostSession& session, const DeploymentId& deployment,
-                       const ProfileDerivation& derivation,
-                       const std::vector<std::pair<std::string, std::string>>& settings) {
-  std::string words = "build " + deployment.str() + " " + derivation.drv.str() + " " + derivation.out.str();
-  for (const auto& [name, value] : settings) words += " " + shell_quote(name) + " " + shell_quote(value);
-  return session.agent_command(words);
+                       const ProfileDerivation& derivation) {
+  return session.agent_command("build " + deployment.str() + " " + derivation.drv.str() + " " +
+                               derivation.out.str());
 }
 
 // Until the build's output ends.
@@ -57,17 +54,18 @@ Error of_host(const Error& error) {
 
 Result<void> build_on_target(HostSession& session, const DeploymentId& deployment,
                              const ProfileDerivation& derivation, nix::Daemon& store,
-                             const std::vector<std::pair<std::string, std::string>>& settings,
-                             const copy::SigningKey* key,
+                             const std::string& settings, const copy::SigningKey* key,
                              const std::function<void(std::string_view)>& on_line, TimePoint deadline,
                              const std::stop_token& stop) {
   const auto sent = copy::copy_closure(session.connection(), session.agent_commands(), deployment,
                                        derivation.drv, store, {.key = key}, {});
   if (!sent) return of_host(sent.error().with_context("build on the host: the derivation"));
-  auto started = session.connection().exec(command_of(session, deployment, derivation, settings),
-                                           sys::now() + kStartTimeout);
+  auto started =
+      session.connection().exec(command_of(session, deployment, derivation), sys::now() + kStartTimeout);
   if (!started) return of_host(started.error().with_context("build on the host"));
   const auto process = *std::move(started);
+  // A host that doesn't take them says why by its exit.
+  static_cast<void>(sys::write_all(process->io().get(), settings + '\0', sys::now() + kStartTimeout));
   std::string why;
   eval::BuildLog log(on_line, [&](const eval::BuildFailure& failure) {
     if (why.empty()) why = failure.describe(failure.drv == derivation.drv.str());
