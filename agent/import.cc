@@ -93,7 +93,7 @@ class Import {
 
   // Where there can be none, one channel has to do.
   std::string open_lanes() {
-    auto lanes = ImportLanes::listen();
+    auto lanes = ImportLanes::listen(options_.run_dir);
     if (!lanes) return "";
     lanes_.emplace(*std::move(lanes));
     frames_.set_lanes([this](uint8_t number, TimePoint deadline) { return lanes_->lane(number, deadline); });

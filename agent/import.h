@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/import_policy.h"
+#include "agent/paths.h"
 #include "core/nix/daemon.h"
 #include "core/result.h"
 #include "core/time.h"
@@ -14,6 +15,7 @@ namespace flurry::agent {
 struct ImportOptions {
   std::string store_dir = "/nix/store";      // where free space is counted and what is synced
   std::string state_dir = "/nix/var/nix";    // gcroots/flurry is below it
+  std::string run_dir = Paths{}.run();       // our user's and closed to others, or there are no lanes
   uint64_t space_margin_bytes = 128u << 20;  // must stay free: the profile, the switch, logs
   Millis idle_timeout{300'000};              // longest wait without progress
   std::string policy_file = kPolicyFile;

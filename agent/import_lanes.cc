@@ -2,12 +2,16 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <string_view>
+#include <utility>
 
 #include "core/sys/clock.h"
 #include "core/transfer/frame.h"
@@ -18,6 +22,7 @@ namespace {
 
 constexpr Millis kHandOver{10'000};
 constexpr size_t kAddressMax = 64;
+constexpr std::string_view kPrefix = "import-";
 // A frame and what is read together with its end.
 constexpr size_t kInputMax = transfer::kFrameHeaderSize + transfer::kFramePayloadMax + (64 << 10);
 
@@ -27,11 +32,39 @@ bool is_same_user(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == ::geteuid();
 }
 
-// In the abstract namespace, which needs no clearing up.
-socklen_t fill(sockaddr_un& address, const std::string& name) {
+Result<sockaddr_un> address_of(const std::string& file) {
+  sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  std::copy(name.begin(), name.end(), address.sun_path + 1);
-  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (file.size() >= sizeof address.sun_path)
+    return Error{ErrorKind::kFailed, file + " is too long for a socket"};
+  std::copy(file.begin(), file.end(), address.sun_path);
+  return address;
+}
+
+Result<void> must_be_private(const std::string& directory) {
+  struct stat status {};
+  if (::lstat(directory.c_str(), &status) != 0) return sys::errno_error("look at " + directory, errno);
+  if (S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & 077) == 0) return {};
+  return Error{ErrorKind::kRefused, directory + " is open to other users"};
+}
+
+// 0, or an errno value.
+int try_connect(int fd, const sockaddr_un& address) {
+  return ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+}
+
+// Sockets that nobody listens on any more.
+void remove_left_ones(const std::string& directory) {
+  std::error_code error;
+  std::vector<std::string> files;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error))
+    if (it->path().filename().string().starts_with(kPrefix)) files.push_back(it->path().string());
+  for (const auto& file : files) {
+    const auto address = address_of(file);
+    const sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (address && try_connect(fd.get(), *address) == ECONNREFUSED) ::unlink(file.c_str());
+  }
 }
 
 Result<void> wait_readable(int fd, TimePoint deadline) {
@@ -89,20 +122,35 @@ Result<sys::Fd> receive_fd(int socket, uint8_t& number) {
 
 }  // namespace
 
-Result<ImportLanes> ImportLanes::listen() {
+Result<ImportLanes> ImportLanes::listen(const std::string& directory) {
+  RETURN_IF_ERROR(must_be_private(directory));
+  remove_left_ones(directory);
   sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.is_open()) return sys::errno_error("socket", errno);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  // The kernel chooses a name (unix(7), autobind).
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address.sun_family) != 0)
-    return sys::errno_error("bind", errno);
-  socklen_t size = sizeof address;
-  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-    return sys::errno_error("getsockname", errno);
-  if (::listen(fd.get(), transfer::kLanesMax) != 0) return sys::errno_error("listen", errno);
-  const size_t length = size - offsetof(sockaddr_un, sun_path) - 1;
-  return ImportLanes(std::move(fd), std::string(address.sun_path + 1, length));
+  // Another thread of this process may have one too.
+  const std::string name = std::string(kPrefix) + std::to_string(::getpid()) + "-" + std::to_string(fd.get());
+  // Under its name only when it listens: until then another import would take it for one that was left.
+  const std::string unready = directory + "/." + name;
+  ASSIGN_OR_RETURN(const sockaddr_un address, address_of(unready));
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return sys::errno_error("bind " + unready, errno);
+  ImportLanes lanes(std::move(fd), unready, name);
+  if (::listen(lanes.listener_.get(), transfer::kLanesMax) != 0)
+    return sys::errno_error("listen on " + unready, errno);
+  const std::string file = directory + "/" + name;
+  if (::rename(unready.c_str(), file.c_str()) != 0) return sys::errno_error("rename " + unready, errno);
+  lanes.file_ = file;
+  return lanes;
+}
+
+ImportLanes::ImportLanes(ImportLanes&& other) noexcept
+    : listener_(std::move(other.listener_)),
+      file_(std::exchange(other.file_, {})),
+      address_(std::move(other.address_)),
+      lanes_(std::move(other.lanes_)) {}
+
+ImportLanes::~ImportLanes() {
+  if (!file_.empty()) ::unlink(file_.c_str());
 }
 
 Result<sys::Duplex*> ImportLanes::lane(uint8_t number, TimePoint deadline) {
@@ -131,14 +179,16 @@ Result<void> ImportLanes::accept_one(TimePoint deadline) {
   return {};
 }
 
-Result<void> run_import_lane(const std::string& address, uint8_t number, int in_fd, int out_fd) {
-  if (address.empty() || address.size() > kAddressMax)
+Result<void> run_import_lane(const std::string& directory, const std::string& address, uint8_t number,
+                             int in_fd, int out_fd) {
+  if (!address.starts_with(kPrefix) || address.size() > kAddressMax || address.find('/') != std::string::npos)
     return Error{ErrorKind::kInvalidInput, "no such address"};
+  RETURN_IF_ERROR(must_be_private(directory));
+  ASSIGN_OR_RETURN(const sockaddr_un name, address_of(directory + "/" + address));
   sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un name{};
-  const socklen_t size = fill(name, address);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), size) != 0)
-    return sys::errno_error("connect to the import", errno);
+  if (!fd.is_open()) return sys::errno_error("socket", errno);
+  if (const int error = try_connect(fd.get(), name); error != 0)
+    return sys::errno_error("connect to the import", error);
   if (!is_same_user(fd.get())) return Error{ErrorKind::kRefused, "the import is another user's"};
   RETURN_IF_ERROR(send_fd(fd.get(), number, in_fd));
   RETURN_IF_ERROR(sys::write_all(out_fd, "\n", sys::now() + kHandOver));

@@ -15,9 +15,15 @@ namespace flurry::agent {
 // the same user. One thread.
 class ImportLanes {
  public:
-  static Result<ImportLanes> listen();
+  // The socket is a file in `directory`, which must be our user's and closed to all others: a name that is in
+  // no file system could be reached by whoever shares the network namespace, such as root in a container. It
+  // is removed in the end, and so are those that imports left which were killed.
+  static Result<ImportLanes> listen(const std::string& directory);
+  ImportLanes(ImportLanes&& other) noexcept;
+  ImportLanes& operator=(ImportLanes&&) = delete;
+  ~ImportLanes();
 
-  // What run_import_lane() needs: letters and digits.
+  // What run_import_lane() needs: letters, digits, hyphens.
   const std::string& address() const { return address_; }
 
   // The bytes of that lane; waits until it is there. kTimedOut, kInvalidInput when there can't be such a one.
@@ -31,17 +37,19 @@ class ImportLanes {
     std::unique_ptr<sys::Duplex> bytes;
   };
 
-  ImportLanes(sys::Fd listener, std::string address)
-      : listener_(std::move(listener)), address_(std::move(address)) {}
+  ImportLanes(sys::Fd listener, std::string file, std::string address)
+      : listener_(std::move(listener)), file_(std::move(file)), address_(std::move(address)) {}
   Result<void> accept_one(TimePoint deadline);
 
   sys::Fd listener_;
+  std::string file_;
   std::string address_;
   std::vector<Lane> lanes_;
 };
 
-// Be a lane: hands `in_fd` over to the import at `address` as lane `number`, prints a newline to `out_fd` and
-// returns when the import has ended.
-Result<void> run_import_lane(const std::string& address, uint8_t number, int in_fd, int out_fd);
+// Be a lane: hands `in_fd` over to the import at `address` in `directory` as lane `number`, prints a newline
+// to `out_fd` and returns when the import has ended.
+Result<void> run_import_lane(const std::string& directory, const std::string& address, uint8_t number,
+                             int in_fd, int out_fd);
 
 }  // namespace flurry::agent

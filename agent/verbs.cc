@@ -11,6 +11,7 @@
 #include "agent/build.h"
 #include "agent/connect.h"
 #include "agent/daemon.h"
+#include "agent/file_io.h"
 #include "agent/import.h"
 #include "agent/import_lanes.h"
 #include "agent/probe.h"
@@ -41,6 +42,8 @@ int run_switch_verb(const Arguments& words, MakeHost) {
 }
 
 int import_verb(const Arguments&, MakeHost) {
+  // Where it can't be made, a copy comes over one channel.
+  static_cast<void>(make_private_dir(Paths{}.run()));
   const auto taken = run_import(STDIN_FILENO, STDOUT_FILENO);
   if (!taken) std::fprintf(stderr, "flurry-agent: %s\n", taken.error().message.c_str());
   return taken ? 0 : 1;
@@ -50,7 +53,7 @@ int import_lane_verb(const Arguments& words, MakeHost) {
   uint8_t number = 0;
   const auto [end, error] = std::from_chars(words[1].data(), words[1].data() + words[1].size(), number);
   if (error != std::errc() || end != words[1].data() + words[1].size()) return 2;
-  const auto done = run_import_lane(words[0], number, STDIN_FILENO, STDOUT_FILENO);
+  const auto done = run_import_lane(Paths{}.run(), words[0], number, STDIN_FILENO, STDOUT_FILENO);
   if (!done) std::fprintf(stderr, "flurry-agent: %s\n", done.error().message.c_str());
   return done ? 0 : 1;
 }

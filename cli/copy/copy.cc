@@ -43,7 +43,7 @@ class Sender {
         on_progress_(on_progress),
         frames_(io, io, options.idle_timeout),
         lane_writer_(frames_),
-        blocks_(frames_, lane_writer_),
+        blocks_(lane_writer_),
         paths_(blocks_, index_of_, options.shared, [this](uint64_t worth) { return on_piece(worth); }) {
     for (uint32_t i = 0; i < closure_.size(); ++i) index_of_.emplace(closure_[i].path.str(), i);
   }
@@ -269,7 +269,7 @@ class Sender {
   transfer::FrameStream frames_;
   std::optional<Lanes> lanes_;
   transfer::LaneWriter lane_writer_;  // over lanes_ and frames_
-  transfer::BlockStream blocks_;      // over lane_writer_ and frames_
+  transfer::BlockStream blocks_;      // over lane_writer_
   IndexOfPath index_of_;
   PathSender paths_;
   CopyProgress progress_;

@@ -38,7 +38,7 @@ Result<void> pack(std::span<const nix::PathInfo> closure, const transfer::Missin
   ASSIGN_OR_RETURN(const auto silence, sys::socket_pair());
   transfer::FrameStream frames(silence.first.get(), nowhere.get(), options.idle_timeout);
   transfer::LaneWriter lanes(frames);
-  transfer::BlockStream blocks(frames, lanes);
+  transfer::BlockStream blocks(lanes);
   IndexOfPath index_of;
   for (uint32_t i = 0; i < closure.size(); ++i) index_of.emplace(closure[i].path.str(), i);
   PathSender paths(blocks, index_of, options.shared, [](uint64_t) { return Result<void>(); });

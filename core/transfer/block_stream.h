@@ -14,11 +14,12 @@ struct SentBytes {
   uint64_t wire = 0;     // as sent
 };
 
-// Frames that are gathered and sent a block at a time, compressed where that is faster, over lanes where
-// there are some. Errors are those of FrameStream::send. One thread.
+// Frames that are gathered and sent a block at a time, compressed where that is faster. Where there are
+// lanes, the bytes of NARs go over them and everything else over the main stream. Errors are those of
+// FrameStream::send. One thread.
 class BlockStream {
  public:
-  BlockStream(FrameStream& frames, LaneWriter& lanes) : frames_(frames), lanes_(lanes) {}
+  explicit BlockStream(LaneWriter& lanes) : lanes_(lanes) {}
 
   Result<void> add(FrameType type, std::string_view payload);
   // Hands on what is gathered.
@@ -26,7 +27,7 @@ class BlockStream {
 
   // Packs whole frames, at most kBlockContentMax, as this stream would now.
   PackedBlock pack(std::string_view frames);
-  // Hands on a block; nothing may be gathered.
+  // Hands on a block of one kNarChunk; nothing may be gathered.
   Result<void> send(SharedBlock block);
 
   // Nothing more goes through: what failed was the stream.
@@ -37,14 +38,19 @@ class BlockStream {
  private:
   using Clock = std::chrono::steady_clock;
 
-  Result<void> check(Result<void> sent);
+  bool is_empty() const { return gathered_.empty() && words_.empty(); }
+  bool has_room(FrameType type, size_t size) const;
+  Result<uint64_t> check(const Result<size_t>& wire);
+  Result<void> hand_on(SharedBlock block, bool over_lane);
+  Result<void> say(std::string_view frames);
   void account(uint64_t content, uint64_t wire);
 
-  FrameStream& frames_;
   LaneWriter& lanes_;
   BlockPacker packer_;
   CompressionChoice choice_;
   std::string gathered_;
+  std::string words_;      // that go on the main stream, while what is gathered goes over a lane
+  bool is_apart_ = false;  // so it is now
   SentBytes sent_;
   Clock::time_point gathered_since_;
   Clock::time_point last_end_ = Clock::now();    // of the block before

@@ -32,7 +32,7 @@ std::string encode_frame(FrameType type, std::string_view payload) {
 Result<std::optional<Frame>> decode_frame(std::string_view bytes) {
   if (bytes.empty()) return std::optional<Frame>();
   const auto type = static_cast<unsigned char>(bytes[0]);
-  if (type < static_cast<uint8_t>(FrameType::kHello) || type > static_cast<uint8_t>(FrameType::kFetched))
+  if (type < static_cast<uint8_t>(FrameType::kHello) || type > static_cast<uint8_t>(FrameType::kLaneChunk))
     return not_a_frame(bytes);
   if (bytes.size() < kFrameHeaderSize) return std::optional<Frame>();
   size_t size = 0;

@@ -29,37 +29,55 @@ Result<void> FrameStream::send_frames(std::string_view bytes) {
   return {};
 }
 
-// A block holds whole frames and no further block, so that what it becomes is bounded.
-Result<std::optional<Frame>> FrameStream::take_from_block() {
-  const auto frame = decode_frame(block_);
-  if (!frame || !*frame || is_wrapping((*frame)->type))
+Result<Frame> FrameStream::next_of(Block& block) {
+  const auto frame = decode_frame(block.rest);
+  if (!frame || !*frame)
     return Error{ErrorKind::kInvalidInput, "a block of the copy does not hold whole frames"};
-  block_.remove_prefix(kFrameHeaderSize + (*frame)->payload.size());
+  block.rest.remove_prefix(kFrameHeaderSize + (*frame)->payload.size());
+  return **frame;
+}
+
+// A block holds no further block, so that what it becomes is bounded.
+Result<Frame> FrameStream::take_from_block() {
+  ASSIGN_OR_RETURN(const Frame frame, next_of(block_));
+  if (frame.type == FrameType::kLaneChunk) return take_from_lane();
+  if (is_wrapping(frame.type))
+    return Error{ErrorKind::kInvalidInput, "a block of the copy does not hold whole frames"};
+  return frame;
+}
+
+// Whoever got at a lane could else say what the bytes are, and the host would take them for it.
+Result<Frame> FrameStream::take_from_lane() {
+  ASSIGN_OR_RETURN(const Frame frame, next_of(lane_block_));
+  if (frame.type != FrameType::kNarChunk)
+    return Error{ErrorKind::kInvalidInput, "a lane of the copy holds something else than bytes of a NAR"};
   return frame;
 }
 
 // Its content outlives the input buffer, which sending moves.
-Result<void> FrameStream::open_block(const Frame& frame) {
+Result<void> FrameStream::open_block(const Frame& frame, Block& into) {
   if (frame.type == FrameType::kBlock) {
-    ASSIGN_OR_RETURN(block_, unpacker_.unpack(frame.payload));
+    ASSIGN_OR_RETURN(into.rest, into.unpacker.unpack(frame.payload));
     return {};
   }
   if (frame.type != FrameType::kRawBlock || frame.payload.empty())
     return Error{ErrorKind::kInvalidInput, "a lane of the copy holds something else than blocks"};
-  raw_.assign(frame.payload);
-  block_ = raw_;
+  into.raw.assign(frame.payload);
+  into.rest = into.raw;
   return {};
 }
 
 Result<void> FrameStream::receive_on_lane(const Frame& frame) {
   if (!lanes_ || frame.payload.size() != 1)
     return Error{ErrorKind::kInvalidInput, "a block of the copy is on a lane that isn't there"};
+  if (!lane_block_.rest.empty())
+    return Error{ErrorKind::kInvalidInput, "a lane of the copy holds more than belongs to it"};
   const auto number = static_cast<uint8_t>(frame.payload[0]);
   ASSIGN_OR_RETURN(sys::Duplex* const lane, lanes_(number, sys::now() + idle_timeout_));
   for (;;) {
     ASSIGN_OR_RETURN(const auto block, decode_frame(lane->input()));
     if (block) {
-      RETURN_IF_ERROR(open_block(*block));
+      RETURN_IF_ERROR(open_block(*block, lane_block_));
       lane->consume(kFrameHeaderSize + block->payload.size());
       return {};
     }
@@ -69,21 +87,30 @@ Result<void> FrameStream::receive_on_lane(const Frame& frame) {
 }
 
 Result<std::optional<Frame>> FrameStream::take() {
-  if (!block_.empty()) return take_from_block();
-  duplex_.consume(taken_);
-  taken_ = 0;
-  ASSIGN_OR_RETURN(const auto frame, decode_frame(duplex_.input()));
-  if (frame) taken_ = kFrameHeaderSize + frame->payload.size();
-  if (!frame || !is_wrapping(frame->type)) return frame;
-  if (frame->type == FrameType::kOnLane)
-    RETURN_IF_ERROR(receive_on_lane(*frame));
-  else
-    RETURN_IF_ERROR(open_block(*frame));
-  return take_from_block();
+  for (;;) {
+    if (!block_.rest.empty()) {
+      ASSIGN_OR_RETURN(const Frame frame, take_from_block());
+      return std::optional(frame);
+    }
+    duplex_.consume(taken_);
+    taken_ = 0;
+    ASSIGN_OR_RETURN(const auto frame, decode_frame(duplex_.input()));
+    if (!frame) return frame;
+    taken_ = kFrameHeaderSize + frame->payload.size();
+    if (frame->type == FrameType::kLaneChunk) {
+      ASSIGN_OR_RETURN(const Frame chunk, take_from_lane());
+      return std::optional(chunk);
+    }
+    if (!is_wrapping(frame->type)) return frame;
+    if (frame->type == FrameType::kOnLane)
+      RETURN_IF_ERROR(receive_on_lane(*frame));
+    else
+      RETURN_IF_ERROR(open_block(*frame, block_));
+  }
 }
 
 bool FrameStream::has_frame() const {
-  if (!block_.empty()) return true;
+  if (!block_.rest.empty()) return true;
   const auto frame = decode_frame(duplex_.input().substr(taken_));
   // What is on a lane need not be here.
   return frame && *frame && (*frame)->type != FrameType::kOnLane;

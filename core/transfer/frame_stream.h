@@ -20,9 +20,12 @@ using LaneSource = std::function<Result<sys::Duplex*>(uint8_t lane, TimePoint de
 class FrameStream {
  public:
   FrameStream(int in_fd, int out_fd, Millis idle_timeout)
-      : duplex_(in_fd, out_fd, 2 * (kFrameHeaderSize + kFramePayloadMax)), idle_timeout_(idle_timeout) {}
+      : duplex_(in_fd, out_fd, 2 * (kFrameHeaderSize + kFramePayloadMax)),
+        out_fd_(out_fd),
+        idle_timeout_(idle_timeout) {}
 
-  // From now on blocks may come on lanes too. Else they are refused.
+  // From now on blocks may come on lanes too. Else they are refused. A lane brings nothing but bytes of NARs:
+  // what is said about them, and which of them belong where, comes on the stream itself.
   void set_lanes(LaneSource lanes) { lanes_ = std::move(lanes); }
 
   Result<void> send(FrameType type, std::string_view payload);
@@ -34,6 +37,8 @@ class FrameStream {
   Result<void> wait_for_room(std::span<const int> out_fds) {
     return duplex_.wait_for_room(out_fds, sys::now() + idle_timeout_);
   }
+  // For somebody who has more to wait for than this stream: where its own bytes go.
+  int out_fd() const { return out_fd_; }
 
   // The next frame, never a block but what is in it; its payload is valid until the next call. Nothing at
   // the end of the stream; an end within a frame is kFailed.
@@ -46,18 +51,27 @@ class FrameStream {
   Result<std::optional<Frame>> poll();
 
  private:
+  // A block, and what was not handed out of it yet.
+  struct Block {
+    BlockUnpacker unpacker;
+    std::string raw;  // content of a kRawBlock
+    std::string_view rest;
+  };
+
   Result<std::optional<Frame>> take();
-  Result<std::optional<Frame>> take_from_block();
-  Result<void> open_block(const Frame& frame);
+  Result<Frame> take_from_block();
+  Result<Frame> take_from_lane();
+  static Result<void> open_block(const Frame& frame, Block& into);
+  static Result<Frame> next_of(Block& block);
   Result<void> receive_on_lane(const Frame& frame);
 
   sys::Duplex duplex_;
+  int out_fd_;
   Millis idle_timeout_;
   size_t taken_ = 0;  // bytes of the frame that was handed out last
-  BlockUnpacker unpacker_;
-  std::string raw_;  // content of a kRawBlock
   LaneSource lanes_;
-  std::string_view block_;  // what was not handed out yet of the block that came last
+  Block block_;       // of the stream itself
+  Block lane_block_;  // of a lane
 };
 
 }  // namespace flurry::transfer

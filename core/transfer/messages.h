@@ -10,7 +10,7 @@
 namespace flurry::transfer {
 
 // Controller and agent are of one release, so versions must be equal.
-constexpr uint32_t kCopyProtocolVersion = 4;
+constexpr uint32_t kCopyProtocolVersion = 5;
 // More channels than the one that the conversation runs over.
 constexpr uint8_t kLanesMax = 8;
 constexpr size_t kClosurePathsMax = 200'000;

@@ -24,7 +24,8 @@ struct Frames {
 bool add_block(const Frame& block, Frames& out) {
   out.is_malformed = true;
   // Nobody has set up lanes.
-  if (block.type == transfer::FrameType::kOnLane) return false;
+  if (block.type == transfer::FrameType::kOnLane || block.type == transfer::FrameType::kLaneChunk)
+    return false;
   transfer::BlockUnpacker unpacker;
   const bool is_raw = block.type == transfer::FrameType::kRawBlock;
   const auto content = is_raw ? Result<std::string_view>(block.payload) : unpacker.unpack(block.payload);

@@ -62,7 +62,7 @@ TEST(Block, ABlockThatIsNotAsLongAsItSaysIsRefused) {
 TEST(BlockStream, FramesArriveAsTheyWereAddedAndCostLess) {
   Wire wire;
   LaneWriter lanes(wire.near);
-  BlockStream blocks(wire.near, lanes);
+  BlockStream blocks(lanes);
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(blocks.add(FrameType::kPathInfo, std::to_string(i)));
     ASSERT_TRUE(blocks.add(FrameType::kNarChunk, std::string(2000, 'x')));

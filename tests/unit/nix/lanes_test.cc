@@ -1,8 +1,13 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -44,7 +49,7 @@ struct Channels {
 TEST(Lanes, WhatComesOverAnyOfThemComesInTheOrderInWhichItWasSent) {
   Channels channels(3);
   LaneWriter lanes(channels.near);
-  BlockStream blocks(channels.near, lanes);
+  BlockStream blocks(lanes);
   std::vector<size_t> sizes;
   for (size_t i = 0; i < 400; ++i) sizes.push_back(1 + i * 7919 % 60'000);
   std::jthread sender([&] {
@@ -88,26 +93,73 @@ TEST(Lanes, OneThatIsStuckHoldsNoneOfTheOthersUp) {
       left -= std::min(left, *n);
     }
   });
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(lanes.send(block)) << i;
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(lanes.send_on_lane(block)) << i;
 }
 
-TEST(Lanes, WhatIsOnALaneMustBeAWholeBlockOfWholeFrames) {
+TEST(Lanes, WhatIsOnALaneMustBeAWholeBlockOfWholeChunks) {
   const std::string chunk = encode_frame(FrameType::kNarChunk, "x");
-  const std::string nested = encode_frame(FrameType::kRawBlock, chunk);
-  const std::string diversion = encode_frame(FrameType::kOnLane, "\1");
-  for (const auto& [type, payload] : std::vector<std::pair<FrameType, std::string>>{
-           {FrameType::kNarChunk, "x"},
-           {FrameType::kRawBlock, ""},
-           {FrameType::kRawBlock, chunk.substr(0, chunk.size() - 1)},
-           {FrameType::kRawBlock, nested},
-           {FrameType::kRawBlock, diversion},
-           {FrameType::kOnLane, "\1"}}) {
+  std::vector<std::pair<FrameType, std::string>> bad = {
+      {FrameType::kNarChunk, "x"},
+      {FrameType::kRawBlock, ""},
+      {FrameType::kRawBlock, chunk.substr(0, chunk.size() - 1)},
+      {FrameType::kOnLane, "\1"}};
+  // Whoever gets at a lane must not be able to say what the host then takes for the controller's word.
+  for (int type = static_cast<int>(FrameType::kHello); type <= static_cast<int>(FrameType::kLaneChunk);
+       ++type)
+    if (static_cast<FrameType>(type) != FrameType::kNarChunk)
+      bad.emplace_back(FrameType::kRawBlock, encode_frame(static_cast<FrameType>(type), "\1"));
+  for (const auto& [type, payload] : bad) {
     Channels channels(1);
     channels.say(channels.first.first.get(), FrameType::kOnLane, "\1");
+    channels.say(channels.first.first.get(), FrameType::kLaneChunk, "");
     channels.say(channels.beside[0].first.get(), type, payload);
     const auto refused = channels.far.receive();
     ASSERT_FALSE(refused) << payload;
     EXPECT_EQ(refused.error().kind, ErrorKind::kInvalidInput);
+  }
+}
+
+TEST(Lanes, ABlockHoldsWhatTheMainStreamSaysAndNoMore) {
+  const std::string chunk = encode_frame(FrameType::kNarChunk, "x");
+  Channels more(1);
+  for (int i = 0; i < 2; ++i) {
+    more.say(more.first.first.get(), FrameType::kOnLane, "\1");
+    more.say(more.first.first.get(), FrameType::kLaneChunk, "");
+    more.say(more.beside[0].first.get(), FrameType::kRawBlock, chunk + chunk);
+  }
+  ASSERT_TRUE(more.far.receive());
+  EXPECT_EQ(more.far.receive().error().kind, ErrorKind::kInvalidInput);
+  Channels fewer(1);
+  fewer.say(fewer.first.first.get(), FrameType::kOnLane, "\1");
+  fewer.say(fewer.beside[0].first.get(), FrameType::kRawBlock, chunk);
+  for (int i = 0; i < 2; ++i) fewer.say(fewer.first.first.get(), FrameType::kLaneChunk, "");
+  ASSERT_TRUE(fewer.far.receive());
+  EXPECT_EQ(fewer.far.receive().error().kind, ErrorKind::kInvalidInput);
+}
+
+// The receiver waits for a lane's block and takes nothing from the main stream meanwhile.
+TEST(Lanes, MuchToSayOnTheMainStreamHoldsNoLaneUp) {
+  Channels channels(2);
+  LaneWriter lanes(channels.near);
+  lanes.add(1, channels.beside[0].first.get());
+  lanes.add(2, channels.beside[1].first.get());
+  BlockStream blocks(lanes);
+  constexpr int kRounds = 12;
+  std::jthread sender([&] {
+    for (int i = 0; i < kRounds; ++i) {
+      ASSERT_TRUE(blocks.add(FrameType::kPathInfo, std::string(900'000, 'i')));
+      ASSERT_TRUE(blocks.add(FrameType::kNarChunk, std::string(i % 3 == 0 ? 1'000'000 : 1, 'c')));
+      ASSERT_TRUE(blocks.flush());
+    }
+    ASSERT_TRUE(lanes.flush());
+  });
+  for (int i = 0; i < kRounds; ++i) {
+    const auto info = channels.far.receive();
+    ASSERT_TRUE(info && *info) << i;
+    EXPECT_EQ((*info)->type, FrameType::kPathInfo);
+    const auto chunk = channels.far.receive();
+    ASSERT_TRUE(chunk && *chunk) << i;
+    EXPECT_EQ((*chunk)->type, FrameType::kNarChunk);
   }
 }
 
@@ -127,13 +179,28 @@ TEST(Lanes, OneThatIsNotThereOrEndsIsAnError) {
   EXPECT_FALSE(channels.near.receive());
 }
 
+// A directory for its socket.
+class PrivateDir {
+ public:
+  PrivateDir() {
+    char name[] = "/tmp/flurry-lanes-XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~PrivateDir() { std::filesystem::remove_all(path); }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(path), {}));
+  }
+  std::string path;
+};
+
 TEST(ImportLanes, TakesEachNumberOnceAndEndsItsProcessesWithItself) {
-  auto lanes = agent::ImportLanes::listen();
+  const PrivateDir dir;
+  auto lanes = agent::ImportLanes::listen(dir.path);
   ASSERT_TRUE(lanes) << lanes.error().message;
   std::optional<agent::ImportLanes> import(*std::move(lanes));
   auto stdin_ends = *sys::socket_pair();
   auto run = [&](uint8_t number) {
-    return agent::run_import_lane(import->address(), number, stdin_ends.second.get(),
+    return agent::run_import_lane(dir.path, import->address(), number, stdin_ends.second.get(),
                                   stdin_ends.second.get());
   };
   Result<void> ended = Error{ErrorKind::kFailed, "still there"};
@@ -151,6 +218,55 @@ TEST(ImportLanes, TakesEachNumberOnceAndEndsItsProcessesWithItself) {
   import.reset();
   first.join();
   EXPECT_TRUE(ended);
+  EXPECT_EQ(dir.files(), 0u);
+}
+
+// What a process that shares only the network namespace could see.
+TEST(ImportLanes, AreReachedByNoNameOutsideTheFileSystem) {
+  const auto abstract_names = [] {
+    std::ifstream file("/proc/net/unix");
+    size_t count = 0;
+    for (std::string line; std::getline(file, line);) count += line.find(" @") != std::string::npos;
+    return count;
+  };
+  const PrivateDir dir;
+  const size_t before = abstract_names();
+  const auto lanes = agent::ImportLanes::listen(dir.path);
+  ASSERT_TRUE(lanes) << lanes.error().message;
+  EXPECT_EQ(abstract_names(), before);
+  struct stat status {};
+  ASSERT_EQ(::stat((dir.path + "/" + lanes->address()).c_str(), &status), 0);
+  EXPECT_TRUE(S_ISSOCK(status.st_mode));
+}
+
+TEST(ImportLanes, AreNotInADirectoryThatOthersCanEnter) {
+  const PrivateDir dir;
+  ASSERT_EQ(::chmod(dir.path.c_str(), 0711), 0);
+  EXPECT_EQ(agent::ImportLanes::listen(dir.path).error().kind, ErrorKind::kRefused);
+  EXPECT_FALSE(agent::run_import_lane(dir.path, "import-1-1", 1, 0, 1));
+  ASSERT_EQ(::chmod(dir.path.c_str(), 0700), 0);
+  std::filesystem::create_directory_symlink(dir.path, dir.path + "/link");
+  EXPECT_EQ(agent::ImportLanes::listen(dir.path + "/link").error().kind, ErrorKind::kRefused);
+  EXPECT_EQ(agent::run_import_lane(dir.path, "import-/../x", 1, 0, 1).error().kind, ErrorKind::kInvalidInput);
+}
+
+TEST(ImportLanes, RemoveTheSocketsOfImportsThatWereKilledAndNoOthers) {
+  const PrivateDir dir;
+  const auto alive = agent::ImportLanes::listen(dir.path);
+  ASSERT_TRUE(alive) << alive.error().message;
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    const auto killed = agent::ImportLanes::listen(dir.path);
+    ::_exit(killed ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  ASSERT_EQ(status, 0);
+  EXPECT_EQ(dir.files(), 2u);
+  const auto next = agent::ImportLanes::listen(dir.path);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(dir.files(), 2u);
+  EXPECT_TRUE(std::filesystem::exists(dir.path + "/" + alive->address()));
 }
 
 }  // namespace

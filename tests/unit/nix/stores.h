@@ -128,6 +128,8 @@ class Host : public Connection, public RemoteProcess {
       : root_(std::move(root)), fault_(fault), options_(std::move(options)) {
     options_.store_dir = root_ + "/store";
     options_.state_dir = root_ + "/var/nix";
+    options_.run_dir = root_ + "/run";
+    ::mkdir(options_.run_dir.c_str(), 0700);
     options_.idle_timeout = std::min(options_.idle_timeout, Millis(20'000));
     options_.connect = [this](TimePoint deadline) { return start_daemon(deadline); };
   }
@@ -170,9 +172,9 @@ class Host : public Connection, public RemoteProcess {
     if (lanes_cut_) ::shutdown(ends->second.get(), SHUT_RD);
     process->io_ = std::move(ends->first);
     process->far_ = std::move(ends->second);
-    process->thread_ = std::jthread([fd = process->far_.get(), command] {
+    process->thread_ = std::jthread([fd = process->far_.get(), command, run_dir = options_.run_dir] {
       const size_t space = command.rfind(' ');
-      static_cast<void>(agent::run_import_lane(command.substr(12, space - 12),
+      static_cast<void>(agent::run_import_lane(run_dir, command.substr(12, space - 12),
                                                static_cast<uint8_t>(command[space + 1] - '0'), fd, fd));
     });
     ++lanes_;
