@@ -161,6 +161,23 @@ TEST(ImportPolicy, TrustsTheKeysThatItNamesOrElseThoseOfNix) {
   EXPECT_TRUE(agent::admit(agent::ImportPolicy{}, info)) << "without a policy all is taken";
 }
 
+TEST(ImportPolicy, ThatTrustsNoKeyTakesNothing) {
+  auto unsigned_info = signed_info();
+  unsigned_info.signatures.clear();
+  const auto nothing_of_nix = [] { return Result<std::string>(R"({"trusted-public-keys": {"value": []}})"); };
+  for (const auto& policy :
+       {agent::parse_policy(R"({"requireSignatures": true, "trustedPublicKeys": []})", no_settings),
+        agent::parse_policy(R"({"trustedPublicKeys": [], "requireSignatures": true})", no_settings),
+        agent::parse_policy(R"({"requireSignatures": true})", nothing_of_nix)}) {
+    ASSERT_TRUE(policy) << policy.error().message;
+    for (const auto& info : {signed_info(), unsigned_info}) {
+      const auto refused = agent::admit(*policy, info);
+      ASSERT_FALSE(refused);
+      EXPECT_NE(refused.error().message.find("trusted: none"), std::string::npos) << refused.error().message;
+    }
+  }
+}
+
 TEST_F(Stores, AHostThatRequiresSignaturesTakesNothingElse) {
   const StorePath top = build_top();
   agent::ImportOptions import;
