@@ -21,7 +21,10 @@ void Activation::resume_same_boot() {
     case Phase::kSwitching:
       // The switch itself may have restarted the agent; its unit lives on by itself.
       at_ = record_.at;
-      return start_profile(true);
+      if (now_ < record_.deadline) return start_profile(true);
+      return stop_switch(
+          stopped ? "the agent was stopped during the activation, and nobody went on by the deadline"
+                  : "the agent got stuck during the activation, and its deadline passed");
     case Phase::kChecking:
       if (stopped) return enter_write(Step::kWriteChecking, Phase::kChecking, record_.deadline);
       return fail("the agent was killed while the new system was being checked", true);
