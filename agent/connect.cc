@@ -47,8 +47,6 @@ Result<FileLock> take_turn(const Paths& paths) {
 // It must outlive the ssh session, the switches that it drives, and its own death.
 Result<void> start_daemon() {
   ASSIGN_OR_RETURN(const std::string program, own_executable());
-  [[maybe_unused]] const auto reset =
-      run_tool({"systemctl", "reset-failed", "flurry-agent.service"}, Millis(10'000));
   return start_unit(
       {.name = kDaemonUnit,
        .description = "flurry: agent",

@@ -3,16 +3,19 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <optional>
 #include <thread>
 
 #include "agent/deadman.h"
 #include "agent/executor.h"
 #include "agent/file_io.h"
+#include "agent/host_mode.h"
 #include "agent/housekeeping.h"
 #include "agent/log.h"
 #include "agent/nixos_system.h"
 #include "agent/rpc/server.h"
 #include "agent/run_switch.h"
+#include "core/sys/clock.h"
 #include "core/sys/limits.h"
 
 namespace flurry::agent {
@@ -21,6 +24,7 @@ namespace {
 constexpr Millis kIdleExit{10 * 60'000};
 // Connections, calls and checks together need less than a thousand at worst.
 constexpr size_t kOpenFiles = 4096;
+constexpr Millis kStartUp{30'000};
 
 int failed(const Error& error) {
   log_warning(error.message);
@@ -44,6 +48,22 @@ Result<std::string> prepare(const Paths& paths) {
   RETURN_IF_ERROR(make_private_dir(paths.journals()));
   return own_executable();
 }
+
+// A deadman must not act in a shutdown. A start-up after a soft reboot is waited for, but not for ever.
+class SystemIsUp {
+ public:
+  bool operator()(bool is_other_boot) {
+    const auto state = read_manager_state();
+    if (!state) log_warning(state.error().message);
+    if (!state || *state == ManagerState::kUp) return true;
+    if (*state == ManagerState::kStopping) return false;
+    if (!starts_since_) starts_since_ = sys::now();
+    return !is_other_boot || sys::now() - *starts_since_ >= kStartUp;
+  }
+
+ private:
+  std::optional<TimePoint> starts_since_;
+};
 
 }  // namespace
 
@@ -88,10 +108,9 @@ int run_deadman_process(const Paths& paths, const std::string& id, MakeHost make
   if (!deployment) return failed(deployment.error());
   const auto program = prepare(paths);
   if (!program) return failed(program.error());
-  const auto boot_id = read_boot_id();
-  if (!boot_id) return failed(boot_id.error());
   const Host host = make_host(paths, *program, true);
-  run_deadman(*deployment, *host.system, *host.journal, paths, {.boot_id = *boot_id});
+  run_deadman(*deployment, *host.system, *host.journal, paths,
+              {.boot_id = read_boot_id, .may_act = SystemIsUp{}, .on_watch = notify_ready});
   return 0;
 }
 

@@ -100,7 +100,16 @@ Result<std::vector<std::string>> read_failed_units() {
 Result<std::string> read_boot_id() {
   ASSIGN_OR_RETURN(auto text, read_file("/proc/sys/kernel/random/boot_id", 64));
   while (text.ends_with('\n')) text.pop_back();
-  return text;
+  // A soft reboot ends all that ran and leaves the kernel, and its boot id, as they are. systemd counts them
+  // from its version 256 on.
+  ASSIGN_OR_RETURN(const auto properties, unit_properties("", {"SoftRebootsCount"}));
+  const auto count = properties.find("SoftRebootsCount");
+  if (count == properties.end() || count->second.empty() || count->second == "0") return text;
+  return text + "+" + count->second;
+}
+
+bool is_same_kernel(const std::string& a, const std::string& b) {
+  return a.substr(0, a.find('+')) == b.substr(0, b.find('+'));
 }
 
 std::string host_system() {

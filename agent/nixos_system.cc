@@ -8,6 +8,7 @@
 
 #include "agent/checks.h"
 #include "agent/file_io.h"
+#include "agent/host_mode.h"
 #include "agent/housekeeping.h"
 #include "agent/profile.h"
 #include "agent/tools.h"
@@ -41,6 +42,8 @@ Result<EffectValue> value(Result<T> result) {
 Result<EffectValue> NixosSystem::perform(const effect::Any& what, const ActivationRecord& record,
                                          std::stop_token stop) {
   const ActivationSpec& spec = record.spec;
+  // A deadman outlives a soft reboot, in the middle of which nothing can be started and much has just ended.
+  if (is_deadman_) wait_while_stopping(stop);
   if (std::holds_alternative<effect::ReadState>(what)) return value(read_state(spec.profiles));
   if (std::holds_alternative<effect::HoldRoots>(what)) return no_value(hold_roots(record));
   if (std::holds_alternative<effect::ReleaseRoots>(what)) {

@@ -32,13 +32,15 @@ class NixosSystem : public System {
   void release_roots(const ActivationRecord& record) const;
 
   // In nixos_units.cc.
+  std::string program() const;
+  std::string targets_file(const DeploymentId& id) const;
   Result<void> arm_deadman(const DeploymentId& id) const;
   Result<void> disarm_deadman(const DeploymentId& id) const;
   Result<SwitchExit> run_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                                 std::stop_token stop);
   Result<bool> ensure_started(const effect::RunSwitch& what, const ActivationSpec& spec);
   Result<void> start_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
-                            const ActivationCommand& command);
+                            const ActivationCommand& command, bool is_back);
   Result<void> stop_switches(const ActivationSpec& spec);
   std::string output_of(const std::string& unit, int tries) const;
 
@@ -63,7 +65,11 @@ std::optional<StorePath> wrapped_system(const std::string& root, const StorePath
 // logins, which any of them can make fail.
 Result<std::vector<std::string>> read_failed_units();
 
+// The kernel's boot id, and after a soft reboot "+" with their number.
 Result<std::string> read_boot_id();
+
+// Whether the clocks of two boots are one: only soft reboots lie between them.
+bool is_same_kernel(const std::string& a, const std::string& b);
 
 // "x86_64-linux"
 std::string host_system();

@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 
 #include "agent/file_io.h"
 #include "agent/file_lock.h"
+#include "agent/host_mode.h"
 #include "agent/log.h"
 #include "agent/nixos_system.h"
 #include "agent/profile.h"
@@ -19,6 +21,7 @@ namespace flurry::agent {
 namespace {
 
 constexpr Millis kJournalctlTimeout{5'000};
+constexpr Millis kKillTimeout{10'000};
 constexpr Millis kStartTimeout{65'000};  // somewhat more than start_unit() takes at most
 constexpr int kJournalTries = 5;
 constexpr int kJournalPauseMs = 100;
@@ -43,15 +46,45 @@ SwitchUnits switch_units(const ActivationSpec& spec) {
   return out;
 }
 
-// One direction at a time, whatever a driver that died has left running: systemd stops what works in the
-// other one first, and waits for its end.
-void exclude_other_direction(TransientUnit& unit, const ActivationSpec& spec) {
-  const SwitchUnits units = switch_units(spec);
-  const bool is_back = std::find(units.back.begin(), units.back.end(), unit.name) != units.back.end();
-  for (const auto& other : is_back ? units.forward : units.back) {
-    unit.properties.push_back("Conflicts=" + other + ".service");
-    unit.properties.push_back("After=" + other + ".service");
-  }
+bool is_one_of(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Those of the deployment's units that run.
+Result<std::vector<std::string>> running_of(const std::vector<std::string>& units, const DeploymentId& id) {
+  ASSIGN_OR_RETURN(const auto running, running_units("flurry-*-" + id.str() + "*.service"));
+  std::vector<std::string> out;
+  for (const auto& unit : units)
+    if (is_one_of(running, unit + ".service")) out.push_back(unit + ".service");
+  return out;
+}
+
+// What neither emergency mode nor an isolate stops. Emergency mode takes away all that needs sysinit.target,
+// as a service does by default; an isolate takes away what its target doesn't need.
+const std::vector<std::string> kStaysInEveryMode = {"DefaultDependencies=no", "IgnoreOnIsolate=yes"};
+
+void add(std::vector<std::string>& properties, const std::vector<std::string>& more) {
+  properties.insert(properties.end(), more.begin(), more.end());
+}
+
+// Whether a deadman's unit has a process that watches this deployment and can act.
+Result<bool> is_on_watch(const std::string& unit, const DeploymentId& id) {
+  ASSIGN_OR_RETURN(const bool runs, is_unit_running(unit));
+  if (!runs) return false;
+  ASSIGN_OR_RETURN(auto properties, unit_properties(unit, {"ActiveState", "MainPID", "FreezerState"}));
+  if (properties["ActiveState"] != "active") return false;
+  if (const auto& freezer = properties["FreezerState"]; !freezer.empty() && freezer != "running")
+    return false;
+  const std::string process = "/proc/" + properties["MainPID"];
+  const auto words = read_file(process + "/cmdline", 4096);
+  const auto status = read_file(process + "/stat", 4096);
+  if (!words || !status) return false;
+  const std::string wanted = std::string("deadman") + '\0' + id.str() + '\0';
+  const size_t name_end = status->rfind(") ");
+  // Stopped, traced, or dead and not waited for.
+  const bool can_run = name_end != std::string::npos && name_end + 2 < status->size() &&
+                       std::string_view("TtZX").find((*status)[name_end + 2]) == std::string_view::npos;
+  return words->ends_with(wanted) && can_run;
 }
 
 const char* to_string(effect::SwitchAction action) {
@@ -70,23 +103,55 @@ const char* to_string(effect::SwitchAction action) {
 
 }  // namespace
 
+// A deadman starts its switches also where the file system with the agent's program is gone, or lies below
+// another one: the kernel keeps the program for it.
+std::string NixosSystem::program() const {
+  struct stat named {};
+  struct stat own {};
+  const bool is_there = ::stat(program_.c_str(), &named) == 0 && ::stat("/proc/self/exe", &own) == 0 &&
+                        named.st_dev == own.st_dev && named.st_ino == own.st_ino;
+  return is_there || !is_deadman_ ? program_ : "/proc/" + std::to_string(::getpid()) + "/exe";
+}
+
+std::string NixosSystem::targets_file(const DeploymentId& id) const {
+  return paths_.run() + "/targets-" + id.str();
+}
+
 Result<void> NixosSystem::arm_deadman(const DeploymentId& id) const {
   const std::string name = unit_name("deadman", id);
-  ASSIGN_OR_RETURN(const bool runs_already, is_unit_running(name + ".service"));
-  if (runs_already) return {};
-  RETURN_IF_ERROR(
-      start_unit({.name = name,
-                  .description = "flurry: brings the host back if deployment " + id.str() + " gets stuck",
-                  .properties = {"Type=exec", "Restart=on-failure", "RestartSec=1", "StartLimitIntervalSec=0",
-                                 "KillMode=mixed", "OOMScoreAdjust=-900"},
-                  .environment = {std::string("PATH=") + kToolPath},
-                  .argv = {program_, "deadman", id.str()}}));
-  ASSIGN_OR_RETURN(const bool runs, is_unit_running(name + ".service"));
-  if (!runs) return Error{ErrorKind::kFailed, name + " ended as soon as it was started"};
+  const std::string service = name + ".service";
+  RETURN_IF_ERROR(make_private_dir(paths_.run()));
+  if (const auto remembered = remember_targets(targets_file(id)); !remembered)
+    log_warning("remember the active targets: " + remembered.error().message);
+  ASSIGN_OR_RETURN(const bool is_armed, is_on_watch(service, id));
+  if (is_armed) return {};
+  ASSIGN_OR_RETURN(const bool is_useless, is_unit_running(service));
+  if (is_useless) {
+    log_warning(service + " runs and can't act: it is replaced");
+    [[maybe_unused]] const auto killed =
+        run_tool({"systemctl", "kill", "--signal=KILL", "--", service}, kKillTimeout);
+    RETURN_IF_ERROR(stop_unit(service));
+  }
+  TransientUnit unit{.name = name,
+                     .description = "flurry: brings the host back if deployment " + id.str() + " gets stuck",
+                     // Ready when it watches. It goes only where the kernel goes.
+                     .properties = {"Type=notify", "NotifyAccess=main", "Restart=on-failure", "RestartSec=1",
+                                    "StartLimitIntervalSec=0", "TimeoutStartSec=20", "TimeoutStopSec=5",
+                                    "KillMode=mixed", "OOMScoreAdjust=-900"},
+                     .where_known = {"SurviveFinalKillSignal=yes"},
+                     .environment = {std::string("PATH=") + kToolPath},
+                     .argv = {program(), "deadman", id.str()}};
+  add(unit.properties, kStaysInEveryMode);
+  for (const char* end : {"reboot.target", "poweroff.target", "halt.target", "kexec.target"})
+    add(unit.properties, {std::string("Conflicts=") + end, std::string("Before=") + end});
+  RETURN_IF_ERROR(start_unit(unit));
+  ASSIGN_OR_RETURN(const bool watches, is_on_watch(service, id));
+  if (!watches) return Error{ErrorKind::kFailed, name + " ended as soon as it was started"};
   return {};
 }
 
 Result<void> NixosSystem::disarm_deadman(const DeploymentId& id) const {
+  ::unlink(targets_file(id).c_str());
   // The deadman that drives a deployment to its end must not stop itself before it is through; it ends then.
   if (is_deadman_) return {};
   return stop_unit(unit_name("deadman", id) + ".service");
@@ -99,7 +164,12 @@ Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const 
   --starting_;
   if (!started) return started.error();
   if (!*started) return SwitchExit{0, ""};
-  ASSIGN_OR_RETURN(auto exit, wait_for_switch(paths_.status(what.unit), std::move(stop)));
+  ASSIGN_OR_RETURN(auto exit, wait_for_switch(paths_.status(what.unit), stop));
+  const bool is_back = is_one_of(switch_units(spec).back, what.unit);
+  if (is_back && what.action == effect::SwitchAction::kTest) {
+    const auto restored = start_lost_targets(targets_file(spec.deployment), stop);
+    if (!restored) log_warning("start the targets that were active before: " + restored.error().message);
+  }
   // What went well needs no explanation; a health check that fails later may still want a look.
   const bool went_well = exit.exit_code == 0 && what.action != effect::SwitchAction::kDryActivate;
   if (!went_well)
@@ -120,12 +190,13 @@ Result<bool> NixosSystem::ensure_started(const effect::RunSwitch& what, const Ac
   }
   // A unit's name stands for one command of one deployment: one that runs is the one that is wanted.
   ASSIGN_OR_RETURN(const bool runs_already, FileLock::is_held(paths_.status(what.unit) + ".lock"));
-  if (!what.attach && !runs_already) RETURN_IF_ERROR(start_switch(what, spec, command));
+  const bool is_back = is_one_of(switch_units(spec).back, what.unit);
+  if (!what.attach && !runs_already) RETURN_IF_ERROR(start_switch(what, spec, command, is_back));
   return true;
 }
 
 Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
-                                       const ActivationCommand& command) {
+                                       const ActivationCommand& command, bool is_back) {
   RETURN_IF_ERROR(make_private_dir(paths_.run()));
   RETURN_IF_ERROR(make_private_dir(paths_.status_dir()));
   // The switch says it better where the lock can't be had.
@@ -141,14 +212,28 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Acti
       .properties = {"Type=notify", "NotifyAccess=main", "StandardOutput=journal", "StandardError=journal",
                      "KillMode=control-group", "TimeoutStopSec=10", "TimeoutStartSec=50"},
       .environment = {std::string("PATH=") + kToolPath, "NIXOS_INSTALL_BOOTLOADER=0", "HOME=/root"},
-      .argv = {program_, "run-switch", status, "--"}};
+      .argv = {program(), "run-switch", status, "--"}};
   unit.argv.insert(unit.argv.end(), command.argv.begin(), command.argv.end());
   if (!command.working_directory.empty())
     unit.properties.push_back("WorkingDirectory=-" + command.working_directory);
   if (const char* locale = ::getenv("LOCALE_ARCHIVE"))
     unit.environment.push_back(std::string("LOCALE_ARCHIVE=") + locale);
-  exclude_other_direction(unit, spec);
-  return start_unit(unit);
+  if (is_back) {
+    add(unit.properties, kStaysInEveryMode);
+    add(unit.properties, {"Conflicts=shutdown.target", "Before=shutdown.target"});
+    start_bus_if_gone();
+  }
+  // One direction at a time, whatever a driver that died has left running: systemd stops what works in the
+  // other one first, and waits for its end.
+  const SwitchUnits units = switch_units(spec);
+  const auto& others = is_back ? units.forward : units.back;
+  ASSIGN_OR_RETURN(const auto in_the_way, running_of(others, spec.deployment));
+  for (const auto& other : in_the_way) add(unit.properties, {"Conflicts=" + other, "After=" + other});
+  RETURN_IF_ERROR(start_unit(unit));
+  // A start that was under way when its driver died comes to life only now.
+  ASSIGN_OR_RETURN(const auto late, running_of(others, spec.deployment));
+  for (const auto& other : late) RETURN_IF_ERROR(stop_unit(other));
+  return {};
 }
 
 Result<void> NixosSystem::stop_switches(const ActivationSpec& spec) {
@@ -157,16 +242,10 @@ Result<void> NixosSystem::stop_switches(const ActivationSpec& spec) {
     ::poll(nullptr, 0, 20);
   std::optional<Error> failure;
   SwitchUnits units = switch_units(spec);
-  units.forward.insert(units.forward.end(), units.back.begin(), units.back.end());
-  for (const auto& unit : units.forward) {
-    const std::string lock = paths_.status(unit) + ".lock";
-    if (::access(lock.c_str(), F_OK) != 0) {
-      // Never ran as far as the files tell; ask systemd only where they may not be complete.
-      const auto runs = is_unit_running(unit + ".service");
-      if (runs && !*runs) continue;
-    }
-    if (const auto stopped = stop_unit(unit + ".service"); !stopped) failure = stopped.error();
-  }
+  add(units.forward, units.back);
+  ASSIGN_OR_RETURN(const auto running, running_of(units.forward, spec.deployment));
+  for (const auto& unit : running)
+    if (const auto stopped = stop_unit(unit); !stopped) failure = stopped.error();
   if (failure) return *failure;
   return {};
 }

@@ -1,7 +1,10 @@
 #include "agent/tools.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <sstream>
 
+#include "agent/unit_list.h"
 #include "core/sys/clock.h"
 
 namespace flurry::agent {
@@ -10,6 +13,20 @@ namespace {
 constexpr size_t kOutputMax = 4 << 20;
 // systemd is busy while a switch restarts half the host.
 constexpr Millis kSystemdTimeout{60'000};
+constexpr const char* kRunningStates = "--state=active,activating,reloading,refreshing,deactivating";
+
+std::vector<std::string> systemd_run(const TransientUnit& unit, bool with_where_known) {
+  std::vector<std::string> argv = {
+      "systemd-run", "--unit=" + unit.name, "--description=" + unit.description, "--collect",
+      "--quiet",     "--no-ask-password"};
+  for (const auto& property : unit.properties) argv.push_back("--property=" + property);
+  if (with_where_known)
+    for (const auto& property : unit.where_known) argv.push_back("--property=" + property);
+  for (const auto& entry : unit.environment) argv.push_back("--setenv=" + entry);
+  argv.push_back("--");
+  argv.insert(argv.end(), unit.argv.begin(), unit.argv.end());
+  return argv;
+}
 
 }  // namespace
 
@@ -28,32 +45,55 @@ Result<std::string> run_tool_checked(std::vector<std::string> argv, Millis timeo
 }
 
 Result<void> start_unit(const TransientUnit& unit) {
-  std::vector<std::string> argv = {
-      "systemd-run", "--unit=" + unit.name, "--description=" + unit.description, "--collect",
-      "--quiet",     "--no-ask-password"};
-  for (const auto& property : unit.properties) argv.push_back("--property=" + property);
-  for (const auto& entry : unit.environment) argv.push_back("--setenv=" + entry);
-  argv.push_back("--");
-  argv.insert(argv.end(), unit.argv.begin(), unit.argv.end());
-  RETURN_IF_ERROR(run_tool_checked(std::move(argv), kSystemdTimeout));
+  const auto started = run_tool_checked(systemd_run(unit, true), kSystemdTimeout);
+  if (started) return {};
+  // Both systemd-run and PID 1 name a property that they don't know, and they may be of two versions.
+  const auto is_blamed = [&](const std::string& property) {
+    return started.error().message.find(property.substr(0, property.find('='))) != std::string::npos;
+  };
+  if (std::none_of(unit.where_known.begin(), unit.where_known.end(), is_blamed)) return started.error();
+  RETURN_IF_ERROR(run_tool_checked(systemd_run(unit, false), kSystemdTimeout));
   return {};
 }
 
+Result<std::vector<std::string>> running_units(const std::string& pattern) {
+  ASSIGN_OR_RETURN(const auto text,
+                   run_tool_checked({"systemctl", "list-units", "--all", "--plain", "--no-legend",
+                                     "--no-pager", "--full", kRunningStates, "--", pattern},
+                                    kSystemdTimeout));
+  std::vector<std::string> out;
+  for (auto& unit : parse_unit_list(text)) out.push_back(std::move(unit.name));
+  return out;
+}
+
 Result<bool> is_unit_running(const std::string& unit) {
-  ASSIGN_OR_RETURN(const auto result, run_tool({"systemctl", "is-active", "--", unit}, kSystemdTimeout));
-  const std::string& state = result.standard_output;
-  return state.starts_with("active") || state.starts_with("activating") || state.starts_with("reloading") ||
-         state.starts_with("deactivating");
+  ASSIGN_OR_RETURN(const auto running, running_units(unit));
+  return !running.empty();
 }
 
 Result<void> stop_unit(const std::string& unit) {
-  // `systemctl stop` waits for the job, and fails for a unit that was never loaded.
-  const auto stopped = run_tool_checked({"systemctl", "stop", "--", unit}, kSystemdTimeout);
-  [[maybe_unused]] const auto reset = run_tool({"systemctl", "reset-failed", "--", unit}, kSystemdTimeout);
   ASSIGN_OR_RETURN(const bool runs, is_unit_running(unit));
   if (!runs) return {};
+  // Waits for the job, and fails for a unit that ended and was unloaded meanwhile.
+  const auto stopped = run_tool_checked({"systemctl", "stop", "--", unit}, kSystemdTimeout);
+  ASSIGN_OR_RETURN(const bool still_runs, is_unit_running(unit));
+  if (!still_runs) return {};
   if (!stopped) return stopped.error();
   return Error{ErrorKind::kFailed, unit + " still runs after it was stopped"};
+}
+
+Result<std::map<std::string, std::string>> unit_properties(const std::string& unit,
+                                                           const std::vector<std::string>& names) {
+  std::vector<std::string> argv = {"systemctl", "show", "--no-pager"};
+  for (const auto& name : names) argv.push_back("--property=" + name);
+  if (!unit.empty()) argv.insert(argv.end(), {"--", unit});
+  ASSIGN_OR_RETURN(const auto text, run_tool_checked(std::move(argv), kSystemdTimeout));
+  std::map<std::string, std::string> out;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    if (const size_t at = line.find('='); at != std::string::npos)
+      out[line.substr(0, at)] = line.substr(at + 1);
+  return out;
 }
 
 }  // namespace flurry::agent

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct TransientUnit {
   std::string name;  // without ".service"
   std::string description;
   std::vector<std::string> properties;   // "Restart=on-failure"
+  std::vector<std::string> where_known;  // as properties; left out where this host's systemd knows none such
   std::vector<std::string> environment;  // "NAME=value"
   std::vector<std::string> argv;
 };
@@ -32,10 +34,20 @@ struct TransientUnit {
 // Returns when the unit runs (or, where Type=notify, says that it is ready).
 Result<void> start_unit(const TransientUnit& unit);
 
-// True where it is active or on its way there.
+// Of the units that systemd has loaded and that a shell pattern matches, those that are active, on their way
+// there, or on their way out. Nothing is loaded for the question: where a transient unit is gone, systemd may
+// still remember its file, and complains that it can't be opened.
+Result<std::vector<std::string>> running_units(const std::string& pattern);
+
+// True where it is active, on its way there, or on its way out.
 Result<bool> is_unit_running(const std::string& unit);
 
 // Stops it and waits until it is gone; fine where there is none.
 Result<void> stop_unit(const std::string& unit);
+
+// The values of some properties of one loaded unit, or of systemd itself where `unit` is empty; what it
+// doesn't know is missing.
+Result<std::map<std::string, std::string>> unit_properties(const std::string& unit,
+                                                           const std::vector<std::string>& names);
 
 }  // namespace flurry::agent

@@ -37,7 +37,7 @@ TEST_F(ExecutorTest, DeadmanTakesOverFromAnAgentThatFreezesAfterItWasFaster) {
     ::waitpid(holder, &status, WUNTRACED);
   };
   run_deadman(record.spec.deployment, system_, journal_, paths_,
-              {.boot_id = kBootId, .poll = Millis(50), .grace = Millis(100), .stalled_for = Millis(300)});
+              {.boot_id = this_boot, .grace = Millis(100), .stalled_for = Millis(300)});
   ASSERT_GT(holder, 0);
   EXPECT_EQ(::waitpid(holder, &status, 0), holder);
   EXPECT_TRUE(WIFSIGNALED(status));
@@ -54,7 +54,7 @@ TEST_F(ExecutorTest, DeadmanDoesNotWaitForTheDeadlineOfARollbackThatNobodyDrives
   system_.set_running(kNew, false);
   ASSERT_TRUE(journal_.write(record));
   run_deadman(record.spec.deployment, system_, journal_, paths_,
-              {.boot_id = kBootId, .poll = Millis(20), .grace = Millis(60), .stalled_for = Millis(60)});
+              {.boot_id = this_boot, .grace = Millis(60), .stalled_for = Millis(60)});
   EXPECT_LT(sys::now(), record.deadline);
   EXPECT_EQ((*journal_.find(record.spec.deployment))->record.outcome, Outcome::kRolledBack);
 }

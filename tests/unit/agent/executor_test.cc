@@ -116,7 +116,7 @@ TEST_F(ExecutorTest, TellsNobodyOfADeploymentThatIsInNoJournal) {
 }
 
 TEST_F(ExecutorTest, DeadmanEndsWhenItsJournalWasTakenAway) {
-  run_deadman(test_spec().deployment, system_, journal_, paths_, {.boot_id = kBootId, .poll = Millis(5)});
+  run_deadman(test_spec().deployment, system_, journal_, paths_, {.boot_id = this_boot});
   EXPECT_EQ(system_.switches(), 0);
 }
 
@@ -234,7 +234,7 @@ TEST_F(ExecutorTest, DeadmanTakesOverFromAFrozenAgent) {
   ::waitpid(holder, &status, WUNTRACED);
   ASSERT_TRUE(*FileLock::is_held(paths_.executor_lock()));
   run_deadman(record.spec.deployment, system_, journal_, paths_,
-              {.boot_id = kBootId, .poll = Millis(50), .grace = Millis(100), .stalled_for = Millis(300)});
+              {.boot_id = this_boot, .grace = Millis(100), .stalled_for = Millis(300)});
   EXPECT_EQ(::waitpid(holder, &status, 0), holder);
   EXPECT_TRUE(WIFSIGNALED(status));
   EXPECT_EQ((*journal_.find(record.spec.deployment))->record.outcome, Outcome::kRolledBack);

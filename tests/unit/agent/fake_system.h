@@ -19,6 +19,8 @@ inline const StorePath kNew = store_path('1', "new");
 inline constexpr const char* kBootId = "11111111-2222-3333-4444-555555555555";
 inline constexpr const char* kNonce = "0123456789abcdef0123456789abcdef";
 
+inline Result<std::string> this_boot() { return std::string(kBootId); }
+
 // A host in memory. It outlives the executors that drive it, as a host outlives its agents.
 class FakeSystem : public System {
  public:
