@@ -28,7 +28,6 @@ HEALTH = {"minHealthy": "0s", "deadline": "20s", "checks": {
 }}
 UNCONFIRMED = ("prepared", "switching", "checking", "awaiting-confirmation")
 PATIENCE = 90
-
 # In every release: a point inside its activation, and a way to make it fail.
 ACTIVATION = """
 f=/run/flurry-fault
@@ -182,6 +181,32 @@ class Cell:
         wait("the agent is being stopped", is_stopping)
         self.release(self.point)
         wait("the host starts again", lambda: self.host.boots() > before)
+
+    def emergency(self):
+        self.change_mode("systemctl start --no-block emergency.target")
+
+    def isolate(self):
+        self.change_mode("printf '[Unit]\\nAllowIsolate=yes\\n' > /run/systemd/system/bare.target; "
+                         "systemctl daemon-reload; systemctl isolate --no-block bare.target")
+
+    def change_mode(self, command):
+        self.lab.enter(self.name, command)
+        self.wait_until_the_agent_stops()
+        self.release(self.point)
+        self.await_end()
+
+    def bus_lost(self):
+        # Its socket too, which would start it again.
+        self.lab.enter(self.name, "systemctl stop dbus.socket dbus.service systemd-logind.service")
+        self.release(self.point)
+        self.await_end()
+
+    def wait_until_the_agent_stops(self):
+        """Only then: what stands at the point must not get away from it before."""
+        def is_stopping():
+            state = self.lab.enter(self.name, "systemctl show -P ActiveState flurry-agent.service", check=False)
+            return state.strip() != "active"
+        wait("the agent is being stopped", is_stopping)
 
     def await_end(self):
         wait("the deployment's end", self.log.is_over)

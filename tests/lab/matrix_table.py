@@ -3,6 +3,8 @@
 # "disk-full" is the journal's file system, "store-full" that of /nix.
 FAULTS = ("agent-killed", "controller-killed", "network-cut", "reboot", "power-cut", "sshd-frozen", "disk-full",
           "store-full")
+# What becomes of the host as a whole. They strike at some points only: they stop the agent wherever it stands.
+MODES = ("emergency", "isolate", "bus-lost")
 
 # How the deployment ends, as the next `flurry status` tells it. NOTHING: it has never heard of it.
 SUCCEEDED, ROLLED_BACK, UNCHANGED, NOTHING = "succeeded", "rolled-back", "failed-unchanged", "nothing"
@@ -44,7 +46,7 @@ MATRIX = {
     "switch-start": ("`switching` is durable, no switch runs", _UNCONFIRMED),
     "switch-running": ("inside the activation", {**_UNCONFIRMED, "agent-killed": _ATTACHED}),
     "switch-end": ("the switch is over, nobody wrote it down", {**_UNCONFIRMED, "agent-killed": _ATTACHED}),
-    "check-1": ("a health check is about to run", _UNCONFIRMED),
+    "check-1": ("a health check is about to run", {**_UNCONFIRMED}),
     "check-2": ("another one is", _UNCONFIRMED),
     "confirm-sent": ("the confirmation is there, not durable", {
         **_COMMITTING,
@@ -63,8 +65,20 @@ MATRIX = {
 }
 
 
+_NO_MODE = (ROLLED_BACK, "the deadman runs in every mode, and what was active before is started again")
+_MODES = {
+    "switch-running": {"emergency": _NO_MODE},
+    "check-1": {"emergency": _NO_MODE, "isolate": _NO_MODE},
+    "confirm-sent": {"bus-lost": (SUCCEEDED, "nothing of flurry's needs the bus")},
+    "rollback-started": {"emergency": _BACK, "isolate": _BACK, "bus-lost": _BACK},
+    "deadman-rollback-started": {"emergency": _BACK, "bus-lost": _BACK},
+}
+for _point, _faults in _MODES.items():
+    MATRIX[_point][1].update(_faults)
+
+
 def cells():
-    return [(point, fault) for point in MATRIX for fault in FAULTS]
+    return [(point, fault) for point, (_, faults) in MATRIX.items() for fault in (*FAULTS, *MODES) if fault in faults]
 
 
 def expected(point, fault):
@@ -77,7 +91,9 @@ def ends_on(point, fault):
 
 
 def as_markdown():
-    lines = ["| point | | " + " | ".join(FAULTS) + " |", "|---" * (len(FAULTS) + 2) + "|"]
-    for point, (what, _) in MATRIX.items():
-        lines.append(f"| {point} | {what} | " + " | ".join(ends_on(point, fault) for fault in FAULTS) + " |")
+    faults = (*FAULTS, *MODES)
+    lines = ["| point | | " + " | ".join(faults) + " |", "|---" * (len(faults) + 2) + "|"]
+    for point, (what, outcomes) in MATRIX.items():
+        ends = (ends_on(point, fault) if fault in outcomes else "" for fault in faults)
+        lines.append(f"| {point} | {what} | " + " | ".join(ends) + " |")
     return "\n".join(lines)

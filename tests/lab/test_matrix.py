@@ -13,7 +13,8 @@ HOSTS = 8
 
 def wait_in_it(cell):
     """Cells in which somebody has to wait for a deadline come first, so that the last ones are short."""
-    return cell[0] != "deadman-rollback-started", cell[1] not in ("network-cut", "sshd-frozen", "controller-killed")
+    return cell[0] != "deadman-rollback-started", cell[1] not in ("network-cut", "sshd-frozen", "controller-killed",
+                                                                 "emergency", "isolate")
 
 
 @pytest.fixture(scope="module")
