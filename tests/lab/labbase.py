@@ -26,7 +26,7 @@ SUITES = ("bookworm", "trixie", "forky")
 FIRST_PACKAGES = ("systemd,systemd-sysv,dbus,openssh-server,iproute2,ca-certificates,sudo,udev,"
                   "procps,busybox-static")
 # Debootstrap itself stumbles over a dependency of these; apt in the finished tree doesn't.
-SECOND_PACKAGES = "nix-bin nix-setup-systemd"
+SECOND_PACKAGES = "nix-bin nix-setup-systemd libpam-systemd dbus-user-session"
 
 ROOT_RECIPE = f"""
 set -eu

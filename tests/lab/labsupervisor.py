@@ -67,13 +67,12 @@ class Supervisor:
 
     def boot(self):
         """One life of the host, from power-on to the end of systemd-nspawn; its exit status."""
-        units = self.root + "/etc/systemd/system"
-        argv = ["systemd-nspawn", "-q", "-D", self.root, "--register=no", "--keep-unit", "--boot",
+        argv = ["systemd-nspawn", "-q", "-D", self.root, "--register=no", "--keep-unit",
                 "-M", self.names.machine(self.host), f"--hostname={self.host}",
                 f"--network-namespace-path=/run/netns/{self.names.host_netns(self.host)}",
                 "--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-                # As on NixOS: what a tool writes there by hand would be lost, so it must not be possible.
-                f"--bind-ro={units}:/etc/systemd/system"]
+                # PID 1, which becomes systemd. With --boot it would be systemd at once.
+                "--kill-signal=SIGRTMIN+3", "/usr/local/lib/lab/stage-2"]
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_LOCK": "0"}
         with open(self.path("console"), "w") as console:

@@ -34,10 +34,12 @@ let
   # sw/bin of every system: enough of a PATH for scripts and for a shell.
   tools = run "minios-tools" { } ''
     mkdir -p "$out/bin"
-    for tool in sh cat cp ls ln mkdir mv rm sed grep head tail wget sleep date id env true false; do
+    for tool in sh cat cp ls ln mkdir mv rm sed grep awk head tail wget sleep date id env true false; do
       ln -s ${sh} "$out/bin/$tool"
     done
   '';
+
+  awk = "${tools}/bin/awk";
 
   web = import ./web.nix { inherit sh script; };
 
@@ -78,13 +80,27 @@ let
   mkSystem =
     { name
     , release ? "1"
-      # { web = { exec = "…"; } } or { "web.service" = { text = "[Unit]…"; }; } (see unitText)
+      # { web = { exec = "…"; } } or { "web.mount" = { text = "[Unit]…"; }; } (see unitText). More of a unit:
+      # wanted = false (nothing starts it), masked = true, dropIn = "text" (NAME.d/, beside the file or, with
+      # onlyDropIn = true, instead of it)
     , units ? { }
+      # the same for users' managers
+    , userUnits ? { }
+      # shell text that each user's nixos-activation.service runs
+    , userActivation ? null
       # shell text, run as root by `activate` after the built-in steps
     , activation ? ""
       # shell text called with TOPLEVEL ACTION; failing stops the switch before it began
     , preSwitchCheck ? ""
     , initInterface ? "1"
+      # whose switch-to-configuration: "2026" or "2024", where they differ
+    , age ? "2026"
+      # lines of /etc/fstab, and of systemd's own configuration
+    , fstab ? ""
+    , systemConf ? ""
+      # false: a system from before there was a sysinit-reactivation.target; one that has no activation script
+    , sysinitReactivation ? true
+    , activates ? true
       # { "motd" = "text"; }: files under etc/ of the system, linked to /etc/minios/NAME on the host
     , files ? { }
       # { count; bytes; salt; }, this system's own
@@ -96,29 +112,74 @@ let
     }@given:
     let
       arg = key: default: with'.${key} or (given.${key} or default);
-      allUnits = units // (with'.units or { });
-      unitFiles = builtins.listToAttrs (map
+      named = set: map
         ({ name, value }:
-          let unit = if builtins.match ".*[.](service|timer|socket|target|path)" name != null then name else "${name}.service";
-          in { name = unit; value = unitFile unit value; })
-        (attrs allUnits));
+          let unit = if builtins.match ".*[.](service|timer|socket|target|path|mount|slice)" name != null then name else "${name}.service";
+          in { inherit unit value; })
+        (attrs set);
+      allUnits = named (targets // units // (with'.units or { }));
+      allUserUnits = named (userTargets // userUnits // (with'.userUnits or { }) // activationUnit);
+      # An active target is started again by every switch: this starts what is new in it, and in its fstab's.
+      targets = {
+        "minios.target" = { wanted = false; text = "[Unit]\nDescription=Units of the minios system\n"; };
+        "local-fs.target" = {
+          wanted = false;
+          text = ''
+            [Unit]
+            Description=Local File Systems
+            DefaultDependencies=no
+            After=local-fs-pre.target
+            Conflicts=shutdown.target
+            OnFailure=emergency.target
+            OnFailureJobMode=replace-irreversibly
+          '';
+        };
+      } // (if !(arg "sysinitReactivation" true) then { } else {
+        "sysinit-reactivation.target" = {
+          wanted = false;
+          text = "[Unit]\nDescription=Units before sysinit.target that a switch restarts\n";
+        };
+      });
+      userTargets."default.target" = {
+        wanted = false;
+        text = "[Unit]\nDescription=Units of a user\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\nConflicts=shutdown.target\n";
+      };
+      activationUnit = if (arg "userActivation" null) == null then { } else {
+        nixos-activation = { wanted = false; type = "oneshot"; exec = arg "userActivation" null; };
+      };
       # A directory with the unit in it, as on NixOS: systemd wants the file itself to have the unit's name.
-      unitFile = unit: value: run "unit-${unit}" { text = value.text or (unitText unit value); passAsFile = [ "text" ]; } ''
+      unitFile = unit: value: run "unit-${plain unit}" { text = value.text or (unitText unit value); passAsFile = [ "text" ]; } ''
         mkdir "$out"
         cp "$textPath" "$out/${unit}"
       '';
+      # A name that a store path can have.
+      plain = builtins.replaceStrings [ "@" "\\" ] [ "-at-" "-" ];
       unitText = unit: value: ''
         [Unit]
         Description=${value.description or unit}
         ${lines (value.unitLines or [ ])}
         [Service]
         Type=${value.type or "simple"}
-        ExecStart=${script "exec-${unit}" value.exec}
+        ExecStart=${script "exec-${plain unit}" value.exec}
         ${lines (value.lines or [ ])}
       '';
+      # Shell text that puts a unit into the folder $to.
+      placed = wants: { unit, value }: ''
+        ${if value.masked or false then "ln -s /dev/null $to/${unit}"
+          else if value.onlyDropIn or false then ""
+          else "ln -s ${unitFile unit value}/${unit} $to/${unit}"}
+        ${if value ? dropIn then "mkdir $to/${unit}.d; ln -s ${file "overrides.conf" value.dropIn} $to/${unit}.d/overrides.conf" else ""}
+        ${if value.masked or false || !(value.wanted or (builtins.match ".*@[.].*" unit == null)) then ""
+          else "mkdir -p $to/${wants}.wants; ln -s ../${unit} $to/${wants}.wants/${unit}"}
+      '';
       etc = run "etc" { } ''
-        mkdir -p "$out/systemd/system" "$out/minios"
-        ${lines (map (u: "ln -s ${u.value}/${u.name} $out/systemd/system/${u.name}") (attrs unitFiles))}
+        mkdir -p "$out/systemd/system" "$out/systemd/user" "$out/minios"
+        to=$out/systemd/system
+        ${lines (map (placed "minios.target") allUnits)}
+        to=$out/systemd/user
+        ${lines (map (placed "default.target") allUserUnits)}
+        ln -s ${file "system.conf" "[Manager]\n${arg "systemConf" ""}\n"} "$out/systemd/system.conf"
+        ${if arg "fstab" "" == "" then "" else "ln -s ${file "fstab" (arg "fstab" "")} $out/fstab"}
         ${lines (map (f: "ln -s ${builtFile (baseNameOf f.name) f.value} $out/minios/${f.name}") (attrs (arg "files" { })))}
       '';
       ballastList =
@@ -133,7 +194,11 @@ let
         activate_system "$@"
       '';
       check = script "pre-switch-check" "${arg "preSwitchCheck" ""}\nexit 0\n";
-      switchScript = script "switch-to-configuration-${name}" (builtins.readFile ./switch-to-configuration.sh);
+      switchParts = builtins.path { name = "switch-parts"; path = ./switch; };
+      filled = builtins.replaceStrings [ "@switch@" "@awk@" "@age@" ] [ "${switchParts}" awk (arg "age" "2026") ];
+      switchUser = script "switch-user" (filled (builtins.readFile ./switch-user.sh));
+      switchScript = script "switch-to-configuration-${name}" (builtins.replaceStrings [ "@switchUser@" ] [ "${switchUser}" ]
+        (filled (builtins.readFile ./switch-to-configuration.sh)));
       toplevel = run "nixos-system-${name}-${release}" {
         refs = builtFile "ballast-list" (lines ballastList);
       } ''
@@ -145,6 +210,7 @@ let
         sed "s|@out@|$out|g" ${activateScript} > "$out/activate"
         printf '#!%s sh\necho "would activate %s"\n' ${sh} "$out" > "$out/dry-activate"
         chmod 755 "$out/bin/switch-to-configuration" "$out/activate" "$out/dry-activate"
+        ${if arg "activates" true then "" else "rm $out/activate"}
         ln -s ${check} "$out/pre-switch-check"
         ln -s "$refs" "$out/ballast"
         printf 'minios-%s' ${release} > "$out/nixos-version"

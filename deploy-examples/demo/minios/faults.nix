@@ -1,16 +1,66 @@
-# Ways in which a release can be bad. Each is a set for mkSystem's `with'`.
+# Ways in which a release can be bad. Each is a set for mkSystem's `with'`. Some need something that ran before: what the
+# release before is given is their `before`, as in with' = faults.mountBusy.before.
+let
+  true' = "/bin/sleep 0";
+  sleeper = "exec sleep 1000000";
+  broken = { exec = "echo 'broken: giving up' >&2; exit 1"; };
+in
 {
   # The activation script fails: switch-to-configuration goes on and exits 2.
   activationFails = { activation = "echo 'activation: something went wrong' >&2; return 1"; };
 
   # A unit doesn't start: exit 4.
-  unitFails = { units.broken = { exec = "echo 'broken: giving up' >&2; exit 1"; }; };
+  unitFails = { units.broken = broken; };
+
+  # Both: the 4 overwrites the 2.
+  activationFailsWithFailedUnit = { activation = "echo 'activation: something went wrong' >&2; return 1"; units.broken = broken; };
 
   # A unit that is in auto-restart when the switch looks, the other shape of exit 4.
   unitFlaps = { units.flapping = { exec = "exit 3"; lines = [ "Restart=always" "RestartSec=2s" "StartLimitIntervalSec=0" ]; }; };
 
+  # A unit that ran is changed and can't be reloaded: "Failed to reload", exit 4, and it runs on.
+  reloadFails = {
+    before.units.unreloadable = { exec = sleeper; lines = [ "ExecReload=/bin/false" ]; unitLines = [ "X-Reload-Triggers=before" ]; };
+    units.unreloadable = { exec = sleeper; lines = [ "ExecReload=/bin/false" ]; unitLines = [ "X-Reload-Triggers=after" ]; };
+  };
+
+  # The release has no mount any more that is in use: "Failed to stop", exit 4, no failed unit, and it stays mounted.
+  mountBusy =
+    let holder = { units.holder = { exec = "cd /run/busy && exec sleep 1000000"; unitLines = [ "After=run-busy.mount" "Wants=run-busy.mount" ]; }; };
+    in holder // {
+      before.units = holder.units // {
+        "run-busy.mount" = { text = "[Unit]\nDescription=In use\n[Mount]\nWhat=tmpfs\nWhere=/run/busy\nType=tmpfs\n"; };
+      };
+    };
+
+  # A unit that ran now requires one that fails: "Failed to start" it, for its dependency, and it is down.
+  depFails = {
+    before.units.app = { exec = sleeper; };
+    units.app = { exec = sleeper; unitLines = [ "Requires=broken.service" "After=broken.service" ]; };
+    units.broken = broken // { type = "oneshot"; };
+  };
+
+  # Stopping a unit of the release before takes the system bus away, for a moment: exit 1 in the middle, lists stay.
+  stopsBus = {
+    before.units.bus-user = { exec = sleeper; lines = [ "ExecStop=/bin/systemctl restart dbus.service" ]; };
+    units.bus-user = { exec = sleeper; lines = [ "ExecStop=${true'}" ]; };
+  };
+
+  # A unit of the release before takes so long to stop.
+  slowStop = seconds: {
+    before.units.lingering = { exec = sleeper; lines = [ "ExecStop=/bin/sleep ${toString seconds}" "TimeoutStopSec=300s" ]; };
+    units.lingering = { exec = sleeper; lines = [ "ExecStop=${true'}" ]; };
+  };
+
+  # A mount that local-fs.target requires fails: the host drops into emergency mode.
+  emergency = { fstab = "tmpfs /run/lost tmpfs size=nonsense 0 0\n"; };
+
   # The activation never ends.
   activationHangs = { activation = "while :; do sleep 60; done"; };
+  hangsInActivation = { activation = "while :; do sleep 60; done"; };
+
+  # A new unit's start never ends.
+  hangsInStart = { units.endless = { type = "oneshot"; exec = sleeper; lines = [ "TimeoutStartSec=infinity" ]; }; };
 
   # The host can't be reached any more.
   cutsNetwork = { activation = "ip link set host0 down"; };
@@ -23,11 +73,25 @@
 
   slowActivation = seconds: { activation = "sleep ${toString seconds}"; };
 
+  # A user's activation fails: the warning names the user; exit 4 where its unit can't even be started, else 0.
+  userActivationFails = { userActivation = "exit 1"; };
+
+  # A user's unit doesn't start again: "user activation for NAME failed", exit 4.
+  userUnitFails = {
+    before.userUnits.mine = { exec = sleeper; };
+    userUnits.mine = { type = "oneshot"; exec = "exit 1"; };
+  };
+
+  # A system from before there was a sysinit-reactivation.target: exit 4, and nothing is wrong.
+  noSysinitReactivation = { sysinitReactivation = false; };
+
   # Exit 100: only a reboot can switch to this one.
   initInterfaceChanges = { initInterface = "2"; };
 
-  # The pre-switch check refuses: exit 1, nothing was touched.
+  # The pre-switch check refuses: exit 1, nothing was touched. The second refuses only the switch itself, not `check`.
   checkFails = { preSwitchCheck = "echo 'check: not on this host' >&2; exit 1"; };
+  checkFailsLate = { preSwitchCheck = "[ \"$2\" = check ] || { echo 'check: not now' >&2; exit 1; }"; };
+  checkHangs = { preSwitchCheck = "while :; do sleep 60; done"; };
 
   # Megabytes on both streams.
   noisy = {

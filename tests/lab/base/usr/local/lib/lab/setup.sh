@@ -24,6 +24,21 @@ ssh-keygen -q -t ed25519 -N '' -f /tmp/key
 sshd -t -h /tmp/key 2> /dev/null || sed -i '/PerSourcePenalties/d' /etc/ssh/sshd_config.d/lab.conf
 rm -f /tmp/key /tmp/key.pub
 
+# As on NixOS these belong to the running system, and to nobody else: what Debian has there lies where systemd looks too.
+for kind in system user; do
+  mkdir -p "/usr/local/lib/systemd/$kind" "/etc/systemd/$kind"
+  cp -a "/etc/systemd/$kind/." "/usr/local/lib/systemd/$kind/"
+  rm -rf "/etc/systemd/${kind:?}"
+  ln -s "/etc/static/systemd/$kind" "/etc/systemd/$kind"
+done
+# /etc/xdg/systemd/user: another name of /etc/systemd/user, by which systemd would know its units.
+rm -f /etc/systemd/system.conf /etc/fstab /etc/xdg/systemd/user
+# A login over ssh makes no session of logind's: a manager for each would make all that logs in slow.
+sed -i '/pam_systemd[.]so/d' /etc/pam.d/common-session
+# A user whose manager runs whether or not they are logged in.
+mkdir -p /var/lib/systemd/linger
+touch /var/lib/systemd/linger/plain
+
 mkdir -p /boot/minios /var/log/journal /nix/var/nix/gcroots
 ln -sfn /run/current-system /nix/var/nix/gcroots/current-system
 ln -sfn /run/booted-system /nix/var/nix/gcroots/booted-system
