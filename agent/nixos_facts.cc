@@ -1,22 +1,29 @@
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdio>
 #include <filesystem>
 #include <system_error>
 
 #include "agent/file_io.h"
 #include "agent/nixos_system.h"
 #include "agent/tools.h"
-#include "agent/unit_list.h"
 
 namespace flurry::agent {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Millis kSystemctlTimeout{20'000};
+constexpr size_t kLocksMax = 4 << 20;
+
+// What a switch writes down of what it still has to do, and what an activation asks it to do.
+constexpr std::array kSwitchLists{"start-list", "restart-list", "reload-list", "activation-restart-list",
+                                  "activation-reload-list"};
 
 std::optional<std::string> link_target(const std::string& link) {
   std::error_code error;
@@ -36,13 +43,6 @@ std::optional<uint64_t> generation_number(std::string_view profile_name, std::st
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (error != std::errc() || end != digits.data() + digits.size() || number == 0) return std::nullopt;
   return number;
-}
-
-// Whether it is a user who decides if such a unit fails: one kill of their own manager is enough, and must
-// not take a deployment back.
-bool is_a_users(std::string_view unit) {
-  const bool is_session = unit.starts_with("session-") && unit.ends_with(".scope");
-  return unit.starts_with("user@") || unit.starts_with("user-runtime-dir@") || is_session;
 }
 
 }  // namespace
@@ -78,23 +78,37 @@ ProfileState read_profile(const std::string& root, const std::string& profile_pa
           generation_number(fs::path(profile_path).filename().string(), generation.filename().string())};
 }
 
-Result<std::vector<std::string>> read_failed_units() {
-  ASSIGN_OR_RETURN(const auto text,
-                   run_tool_checked({"systemctl", "list-units", "--all", "--state=failed,auto-restart",
-                                     "--plain", "--no-legend", "--no-pager", "--full"},
-                                    kSystemctlTimeout));
+std::optional<std::string> real_path(const std::string& root, const std::string& link) {
+  std::error_code error;
+  const fs::path real = fs::canonical(root + link, error);
+  if (error || real.string().size() <= root.size()) return std::nullopt;
+  return real.string().substr(root.size());
+}
+
+std::vector<std::string> read_leftovers(const Paths& paths) {
   std::vector<std::string> out;
-  for (auto& unit : parse_unit_list(text)) {
-    if (is_a_users(unit.name)) continue;
-    if (unit.state == "auto-restart") {
-      const auto status =
-          run_tool({"systemctl", "show", "--property=Result", "--value", "--", unit.name}, kSystemctlTimeout);
-      if (status && status->standard_output == "success\n") continue;
-    }
-    out.push_back(std::move(unit.name));
+  for (const char* list : kSwitchLists) {
+    struct stat info {};
+    if (::stat((paths.switch_lists() + "/" + list).c_str(), &info) == 0 && info.st_size > 0)
+      out.emplace_back(list);
   }
-  std::sort(out.begin(), out.end());
   return out;
+}
+
+void remove_leftovers(const Paths& paths) {
+  for (const char* list : kSwitchLists) ::unlink((paths.switch_lists() + "/" + list).c_str());
+}
+
+// By the kernel's list of locks: to try the lock would take it from a switch that begins at that moment.
+bool is_switch_locked(const Paths& paths) {
+  struct stat info {};
+  if (::stat(paths.switch_lock().c_str(), &info) != 0) return false;
+  const auto locks = read_file("/proc/locks", kLocksMax);
+  if (!locks) return false;
+  char id[64];
+  std::snprintf(id, sizeof id, " %02x:%02x:%llu ", major(info.st_dev), minor(info.st_dev),
+                static_cast<unsigned long long>(info.st_ino));
+  return locks->find(id) != std::string::npos;
 }
 
 Result<std::string> read_boot_id() {

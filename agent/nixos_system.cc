@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <system_error>
 
+#include "agent/boot_default.h"
 #include "agent/checks.h"
 #include "agent/file_io.h"
 #include "agent/host_mode.h"
 #include "agent/housekeeping.h"
 #include "agent/profile.h"
 #include "agent/tools.h"
+#include "agent/unit_facts.h"
 #include "core/sys/clock.h"
 
 namespace flurry::agent {
@@ -44,7 +46,8 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   const ActivationSpec& spec = record.spec;
   // A deadman outlives a soft reboot, in the middle of which nothing can be started and much has just ended.
   if (is_deadman_) wait_while_stopping(stop);
-  if (std::holds_alternative<effect::ReadState>(what)) return value(read_state(spec.profiles));
+  if (std::holds_alternative<effect::ReadState>(what))
+    return value(read_state(std::get<effect::ReadState>(what), record));
   if (std::holds_alternative<effect::HoldRoots>(what)) return no_value(hold_roots(record));
   if (std::holds_alternative<effect::ReleaseRoots>(what)) {
     release_roots(record);
@@ -54,7 +57,13 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   if (std::holds_alternative<effect::DisarmDeadman>(what)) return no_value(disarm_deadman(spec.deployment));
   if (const auto* run = std::get_if<effect::RunSwitch>(&what))
     return value(run_switch(*run, spec, std::move(stop)));
-  if (std::holds_alternative<effect::StopSwitch>(what)) return no_value(stop_switches(spec));
+  if (const auto* stopped = std::get_if<effect::StopSwitch>(&what))
+    return value(stop_switches(*stopped, spec));
+  if (const auto* start = std::get_if<effect::StartUnits>(&what)) return no_value(start_units(start->units));
+  if (std::holds_alternative<effect::ClearLeftovers>(what)) {
+    remove_leftovers(paths_);
+    return EffectValue{};
+  }
   if (const auto* check = std::get_if<effect::RunCheck>(&what))
     return EffectValue{run_check(spec.health.checks.at(check->index), std::move(stop))};
   if (const auto* set = std::get_if<effect::SetProfile>(&what))
@@ -91,6 +100,7 @@ Result<void> NixosSystem::admit_system(ProfileSpec& profile) const {
     return Error{ErrorKind::kInvalidInput,
                  name + " is built for another kind of machine than this " + host_system()};
   profile.wrapped = wrapped_system(paths_.root, profile.new_path);
+  profile.etc = real_path(paths_.root, profile.runs_as().str() + "/etc");
   return {};
 }
 
@@ -110,7 +120,8 @@ Result<HostFacts> NixosSystem::inspect(const std::vector<ProfileRef>& user_profi
     profiles.push_back(profile);
     if (profile.path.empty()) profiles.back().path = default_profile_path(paths_, *account, profile.name);
   }
-  ASSIGN_OR_RETURN(out.state, read_state(profiles));
+  ASSIGN_OR_RETURN(out.state, read_system(profiles));
+  ASSIGN_OR_RETURN(out.state.failed_units, read_failed_units());
   out.system = host_system();
   out.unix_ms = sys::unix_ms();
   struct statvfs store {};
@@ -132,7 +143,7 @@ CheckResult NixosSystem::run_check(const HealthCheck& check, std::stop_token sto
 }
 
 template <typename Profiles>
-Result<SystemState> NixosSystem::read_state(const Profiles& profiles) const {
+Result<SystemState> NixosSystem::read_system(const Profiles& profiles) const {
   SystemState out;
   out.running = store_path_of_link(paths_.root + "/run/current-system");
   auto system = read_profile(paths_.root, kSystemProfileLink);
@@ -141,7 +152,27 @@ Result<SystemState> NixosSystem::read_state(const Profiles& profiles) const {
   for (const auto& profile : profiles)
     if (!profile.is_system()) out.user_profiles[profile.name] = read_profile(paths_.root, profile.path);
   ASSIGN_OR_RETURN(out.boot_id, read_boot_id());
-  ASSIGN_OR_RETURN(out.failed_units, read_failed_units());
+  out.etc = real_path(paths_.root, "/etc/static");
+  out.boot_default = read_boot_default(paths_.root);
+  out.leftovers = read_leftovers(paths_);
+  out.is_switch_locked = is_switch_locked(paths_);
+  return out;
+}
+
+Result<SystemState> NixosSystem::read_state(const effect::ReadState& what,
+                                            const ActivationRecord& record) const {
+  ASSIGN_OR_RETURN(SystemState out, read_system(record.spec.profiles));
+  const auto units_of = [this](const std::optional<StorePath>& system) {
+    return system ? paths_.root + system->str() + "/etc/systemd/system" : std::string();
+  };
+  UnitQuestion question{.is_baseline = what.is_baseline,
+                        .recorded = record.before.steady_units,
+                        .recorded_unix_ms = record.started_unix_ms,
+                        .units = what.units,
+                        .old_units = units_of(record.before.running)};
+  for (const auto& profile : record.spec.profiles)
+    if (profile.is_system()) question.new_units = units_of(profile.runs_as());
+  RETURN_IF_ERROR(read_units(question, out));
   return out;
 }
 
@@ -156,6 +187,7 @@ Result<void> NixosSystem::hold_roots(const ActivationRecord& record) const {
     return replace_link(root_link(paths_, id, which), path->str());
   };
   RETURN_IF_ERROR(hold("before", record.before.running));
+  RETURN_IF_ERROR(hold("boot", record.before.boot_default));
   for (const auto& profile : record.spec.profiles) {
     // A system's names are those that people look for; its profile may name another than runs.
     const std::string of = profile.is_system() ? "" : "-" + profile.name;

@@ -27,7 +27,8 @@ class NixosSystem : public System {
   Result<void> admit_system(ProfileSpec& profile) const;
   Result<void> admit_user_profile(ProfileSpec& profile) const;
   template <typename Profiles>
-  Result<SystemState> read_state(const Profiles& profiles) const;
+  Result<SystemState> read_system(const Profiles& profiles) const;
+  Result<SystemState> read_state(const effect::ReadState& what, const ActivationRecord& record) const;
   Result<void> hold_roots(const ActivationRecord& record) const;
   void release_roots(const ActivationRecord& record) const;
 
@@ -41,7 +42,8 @@ class NixosSystem : public System {
   Result<bool> ensure_started(const effect::RunSwitch& what, const ActivationSpec& spec);
   Result<void> start_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
                             const ActivationCommand& command, bool is_back);
-  Result<void> stop_switches(const ActivationSpec& spec);
+  Result<SwitchExit> stop_switches(const effect::StopSwitch& what, const ActivationSpec& spec);
+  Result<void> start_units(const std::vector<std::string>& units) const;
   std::string output_of(const std::string& unit, int tries) const;
 
   const Paths paths_;
@@ -61,9 +63,15 @@ ProfileState read_profile(const std::string& root, const std::string& profile_pa
 // The system that a closure is a wrapper around; nothing where it is one itself.
 std::optional<StorePath> wrapped_system(const std::string& root, const StorePath& closure);
 
-// Units in the failed state, and those that wait to be started again after a failure; but those of users'
-// logins, which any of them can make fail.
-Result<std::vector<std::string>> read_failed_units();
+// Where a path below `root` leads in the end, without the root; nothing where it leads nowhere.
+std::optional<std::string> real_path(const std::string& root, const std::string& link);
+
+// The lists with something in them that a broken-off switch has left for the next one, by name.
+std::vector<std::string> read_leftovers(const Paths& paths);
+void remove_leftovers(const Paths& paths);
+
+// Whether somebody holds the lock of switch-to-configuration; disturbs nobody.
+bool is_switch_locked(const Paths& paths);
 
 // The kernel's boot id, and after a soft reboot "+" with their number.
 Result<std::string> read_boot_id();

@@ -14,6 +14,7 @@
 #include "agent/profile.h"
 #include "agent/run_switch.h"
 #include "agent/switch_lock.h"
+#include "agent/switch_program.h"
 #include "agent/tools.h"
 #include "core/sys/clock.h"
 
@@ -24,7 +25,10 @@ constexpr Millis kJournalctlTimeout{5'000};
 constexpr Millis kKillTimeout{10'000};
 constexpr Millis kStartTimeout{65'000};  // somewhat more than start_unit() takes at most
 constexpr int kJournalTries = 5;
+// All that a switch prints about itself, with the status of each failed unit.
+constexpr const char* kJournalLines = "--lines=4000";
 constexpr int kJournalPauseMs = 100;
+constexpr int kUnitsFailed = 4;  // of switch-to-configuration
 
 // Every unit that a deployment may run a switch in, by its direction; the names are the core's.
 struct SwitchUnits {
@@ -172,6 +176,8 @@ Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const 
   }
   // What went well needs no explanation; a health check that fails later may still want a look.
   const bool went_well = exit.exit_code == 0 && what.action != effect::SwitchAction::kDryActivate;
+  if (exit.exit_code == kUnitsFailed)
+    exit.tells_failed_activation = tells_failed_activation(paths_.root, what.closure);
   if (!went_well)
     exit.output = output_of(what.unit, kJournalTries);
   else if (what.action == effect::SwitchAction::kTest)
@@ -210,7 +216,9 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Acti
                      spec.profiles.at(what.profile).name,
       // Ready when the wrapper holds its lock. A stop reaches every process of the switch.
       .properties = {"Type=notify", "NotifyAccess=main", "StandardOutput=journal", "StandardError=journal",
-                     "KillMode=control-group", "TimeoutStopSec=10", "TimeoutStartSec=50"},
+                     "KillMode=control-group", "TimeoutStopSec=10", "TimeoutStartSec=50",
+                     // What it says is looked at: journald must drop none of it.
+                     "LogRateLimitIntervalSec=0"},
       .environment = {std::string("PATH=") + kToolPath, "NIXOS_INSTALL_BOOTLOADER=0", "HOME=/root"},
       .argv = {program(), "run-switch", status, "--"}};
   unit.argv.insert(unit.argv.end(), command.argv.begin(), command.argv.end());
@@ -222,6 +230,8 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Acti
     add(unit.properties, kStaysInEveryMode);
     add(unit.properties, {"Conflicts=shutdown.target", "Before=shutdown.target"});
     start_bus_if_gone();
+    // The old system's check was of another day; it must not keep the host on what nobody confirmed.
+    unit.environment.emplace_back("NIXOS_NO_CHECK=1");
   }
   // One direction at a time, whatever a driver that died has left running: systemd stops what works in the
   // other one first, and waits for its end.
@@ -236,7 +246,7 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Acti
   return {};
 }
 
-Result<void> NixosSystem::stop_switches(const ActivationSpec& spec) {
+Result<SwitchExit> NixosSystem::stop_switches(const effect::StopSwitch& what, const ActivationSpec& spec) {
   // A start that systemd has not answered yet would come to life after the stop.
   for (const TimePoint until = sys::now() + kStartTimeout; starting_ > 0 && sys::now() < until;)
     ::poll(nullptr, 0, 20);
@@ -247,6 +257,13 @@ Result<void> NixosSystem::stop_switches(const ActivationSpec& spec) {
   for (const auto& unit : running)
     if (const auto stopped = stop_unit(unit); !stopped) failure = stopped.error();
   if (failure) return *failure;
+  return SwitchExit{std::nullopt, what.unit.empty() ? "" : output_of(what.unit, kJournalTries)};
+}
+
+Result<void> NixosSystem::start_units(const std::vector<std::string>& units) const {
+  std::vector<std::string> argv = {"systemctl", "start", "--no-block", "--no-ask-password", "--"};
+  argv.insert(argv.end(), units.begin(), units.end());
+  RETURN_IF_ERROR(run_tool_checked(std::move(argv), kStartTimeout));
   return {};
 }
 
@@ -254,7 +271,7 @@ Result<void> NixosSystem::stop_switches(const ActivationSpec& spec) {
 std::string NixosSystem::output_of(const std::string& unit, int tries) const {
   std::string last;
   for (int i = 0; i < tries; ++i) {
-    const auto result = run_tool({"journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=60",
+    const auto result = run_tool({"journalctl", "--no-pager", "--quiet", "--output=cat", kJournalLines,
                                   "_SYSTEMD_UNIT=" + unit + ".service"},
                                  kJournalctlTimeout);
     if (!result) return last;

@@ -23,6 +23,7 @@ struct Paths {
     return state() + "/agent";
   }  // a directory for each build, named by its SHA-256
   std::string switch_lock() const { return root + "/run/nixos/switch-to-configuration.lock"; }
+  std::string switch_lists() const { return root + "/run/nixos"; }
   std::string gc_roots() const { return root + "/nix/var/nix/gcroots/flurry"; }
 };
 

@@ -9,6 +9,7 @@
 #include "core/activation_record.h"
 #include "core/health_gate.h"
 #include "core/result.h"
+#include "core/switch_verdict.h"
 #include "core/time.h"
 
 namespace flurry {
@@ -19,7 +20,11 @@ namespace effect {
 
 enum class SwitchAction { kTest, kBoot, kDryActivate, kActivate };
 
-struct ReadState {};  // -> SystemState
+// -> SystemState. The recorded state is read once, as a baseline; later ones are compared with it.
+struct ReadState {
+  bool is_baseline = false;
+  std::vector<std::string> units = {};  // whose states are wanted too
+};
 struct WriteJournal {
   ActivationRecord record;
 };                    // durable when it ends
@@ -37,7 +42,16 @@ struct RunSwitch {
   bool attach = false;
   size_t profile = 0;  // index into the spec's profiles
 };
-struct StopSwitch {};  // ends with every switch unit of the deployment gone
+// Ends with every switch unit of the deployment gone; -> SwitchExit with the last output of `unit`, if named.
+struct StopSwitch {
+  std::string unit = {};
+};
+// Removes the lists that a broken-off switch has left, so that the next one doesn't take them up.
+struct ClearLeftovers {};
+// Starts units that going back did not bring back. Ends when the jobs are queued.
+struct StartUnits {
+  std::vector<std::string> units;
+};
 struct RunCheck {
   size_t index;
 };  // -> CheckResult
@@ -50,8 +64,9 @@ struct RestoreProfile {
   size_t profile = 0;
 };
 
-using Any = std::variant<ReadState, WriteJournal, HoldRoots, ReleaseRoots, ArmDeadman, DisarmDeadman,
-                         RunSwitch, StopSwitch, RunCheck, SetProfile, RestoreProfile>;
+using Any =
+    std::variant<ReadState, WriteJournal, HoldRoots, ReleaseRoots, ArmDeadman, DisarmDeadman, RunSwitch,
+                 StopSwitch, ClearLeftovers, StartUnits, RunCheck, SetProfile, RestoreProfile>;
 
 }  // namespace effect
 
@@ -65,7 +80,12 @@ struct Effect {
 struct SwitchExit {
   std::optional<int> exit_code;  // none: killed, or never found
   std::string output;            // the last lines it printed
+  // Its program holds the sentences by which a failed activation script is known from the output.
+  bool tells_failed_activation = true;
 };
+
+// As it is to be judged; `stopped` says why it was stopped, if it was.
+SwitchRun run_of(const SwitchExit& exit, std::string stopped);
 
 struct CheckResult {
   bool passed;
@@ -123,6 +143,7 @@ class Activation {
   // What the machine waits for: the end of one effect, or (kCheck, kAwait) an input or the clock.
   enum class Step {
     kReadBefore,
+    kArmAgain,
     kWritePrepared,
     kHoldRoots,
     kArmDeadman,
@@ -130,7 +151,7 @@ class Activation {
     kSetBeforeSwitch,
     kSwitch,
     kStopSwitch,
-    kReadUnswitched,
+    kReadSwitched,
     kWriteChecking,
     kCheck,
     kWriteAwaiting,
@@ -145,12 +166,16 @@ class Activation {
     kReadCommitted,
     kWriteRollingBack,
     kStopForRollback,
+    kReadForRollback,
+    kClearLeftovers,
+    kWriteNotUndone,
     kRestoreProfile,
     kRestoreBoot,
     kStopRestoreBoot,
     kReactivate,
     kStopReactivate,
     kVerify,
+    kStartLost,
     kWriteEnded,
     kDisarmDeadman,
     kReleaseRoots,
@@ -159,34 +184,52 @@ class Activation {
 
   explicit Activation(ActivationRecord record) : record_(std::move(record)) {}
 
-  // Forward, in activation.cc.
+  // The loop, in activation.cc.
   void enter(Step step, effect::Any what);
   void enter_write(Step step, Phase phase, TimePoint deadline);
   void start_first_effect();
   void on_ended(const EffectEnded& ended);
   void on_value(const EffectValue& value);
   void on_error(const Error& error);
-  void on_before(const SystemState& state);
-  void on_switch_exit(const SwitchExit& exit);
-  void on_check(const EffectEnded& ended);
+  void on_confirm(const ConfirmReceived& confirm);
   void on_time();
   void on_overdue();
-  void pump_checks();
-  void start_profile(bool attach);
-  void start_switch(bool attach);
-  void on_profile_activated();
-  void stop_switch(std::string reason);
-  void start_commit();
-  void set_profile(std::optional<size_t> index);
-  void install_boot(std::optional<size_t> index);
-  bool is_committed(const SystemState& state) const;
-  bool runs_what_was_confirmed(const SystemState& state) const;
-  void end_committed();
-  void confirm_or_commit();
+  void on_end_refused();
+  void look_later(Millis delay);
   void end(Outcome outcome, std::string reason);
   std::string unit(const char* purpose) const;
   std::string unit(const char* purpose, size_t number) const;
+
+  // To the end of the switch, in activation_switch.cc.
+  void on_before(const SystemState& state);
   std::string what_to_go_back_to_lacks() const;
+  void start_profile(bool attach);
+  void start_switch(bool attach);
+  void on_switch_exit(const SwitchExit& exit);
+  void stop_switch(std::string reason);
+  void on_switch_stopped(const std::string& output);
+  void read_switched();
+  void on_switched(const SystemState& state);
+  void on_untouched(const SystemState& state, const std::string& why);
+  void on_profile_activated();
+  WantedSystem new_system() const;
+
+  // Is the new system healthy? In activation_checks.cc.
+  void start_checks();
+  void on_check(const EffectEnded& ended);
+  void on_units_read(const Result<EffectValue>& result);
+  void pump_checks();
+  void confirm_or_commit();
+
+  // From the confirmation on, in activation_commit.cc.
+  void start_commit();
+  void set_profile(std::optional<size_t> index);
+  void install_boot(std::optional<size_t> index);
+  void on_boot_installed(const SwitchExit& exit);
+  void on_commit_read(const SystemState& state);
+  std::string what_is_not_committed(const SystemState& state) const;
+  bool runs_what_was_confirmed(const SystemState& state) const;
+  void end_committed();
 
   // In activation_profiles.cc: profiles that this deployment changes; the others already are what they shall
   // be.
@@ -197,10 +240,13 @@ class Activation {
   std::optional<size_t> system_index() const;
   bool changes_system() const;
   bool runs_new_system(const SystemState& state) const;
+  bool boots_new_system(const SystemState& state, size_t index) const;
   std::string what_a_test_leaves_alone() const;
   std::string about(size_t index) const;
 
   // Recovery, in activation_recovery.cc.
+  void on_not_armed_again(const Error& error);
+  void resume();
   void resume_same_boot();
   void on_state_after_boot(const SystemState& state);
 
@@ -208,8 +254,12 @@ class Activation {
   void fail(std::string reason, bool is_lost_confirmation = false);
   void begin_rollback(std::string reason);
   bool may_end_otherwise() const;
+  void on_way_back(const SystemState& state, const SwitchExit& exit);
   void continue_rollback();
   void verify_only();
+  void on_state_to_go_back_from(const SystemState& state);
+  void start_attempt();
+  void plan_attempt();
   void restore_next();
   void restore_boot();
   void on_boot_restored(const SwitchExit& exit);
@@ -218,12 +268,23 @@ class Activation {
   void on_reactivated(const SwitchExit& exit);
   void note_reactivated(const SwitchExit& exit);
   void on_rollback_error(const Error& error);
-  void on_verify(const SystemState& state);
-  std::string what_is_wrong(const SystemState& state) const;
+  bool retry_for_want_of_resources(const Error& error);
   void end_rollback_failed(const std::string& why);
+  Millis back_timeout() const;
   Phase furthest() const;
   bool may_have_committed() const;
   bool may_have_touched(size_t index) const;
+
+  // Is it back? In activation_verify.cc.
+  void verify();
+  void on_verify(const SystemState& seen);
+  SystemState without_what_a_reboot_ends(SystemState state) const;
+  void judge_way_back(const SystemState& state);
+  std::string what_is_wrong(const SystemState& state) const;
+  std::string what_is_wrong_with_boot(const SystemState& state) const;
+  bool is_third_system(const std::optional<StorePath>& path) const;
+  std::string third_systems(const SystemState& state) const;
+  std::optional<StorePath> recorded_boot_default() const;
 
   ActivationRecord record_;
   Step step_ = Step::kReadBefore;
@@ -234,6 +295,7 @@ class Activation {
   bool recovered_ = false;
   bool rebooted_ = false;
   bool is_journalled_ = false;
+  bool was_confirmed_early_ = false;
   bool is_commit_written_ = true;  // false: committed, and the journal does not know
   std::vector<Effect> out_;        // collected during one step()
   TimePoint now_{};
@@ -243,14 +305,31 @@ class Activation {
   std::optional<HealthGate> gate_;
   std::vector<std::pair<EffectId, size_t>> running_checks_;
   EffectId units_read_ = 0;
-  int attempts_ = 0;                // to go back
-  std::vector<size_t> to_restore_;  // in this attempt, the last first
-  std::string not_undone_;          // of user profiles, in this attempt
-  bool is_boot_restored_ = true;    // false from the try on until it succeeds: nothing else can prove it
-  std::string complaint_;           // the last thing that verification found wrong
-  TimePoint verify_until_{};
-  bool is_back_already_ = false;                   // a reboot brought the recorded system back
   std::optional<std::string> requested_rollback_;  // came while it could not be obeyed yet
+  std::optional<SwitchRun> run_;                   // the switch that is to be judged
+  bool must_switch_again_ = false;                 // it met a held lock
+  bool has_met_lock_ = false;
+
+  // The way back.
+  int attempts_ = 0;
+  std::vector<size_t> to_restore_;           // in this attempt, the last first
+  std::string not_undone_;                   // of user profiles, in this attempt
+  bool is_running_anothers_ = false;         // a third system runs, and stays
+  bool is_profile_anothers_ = false;         // it names a third system and stays
+  bool is_boot_anothers_ = false;            // likewise
+  bool must_restore_profile_ = false;        // somebody set it to the new system
+  bool must_restore_boot_ = false;           // likewise
+  bool is_boot_restored_ = true;             // false from the try on until it succeeds
+  std::optional<std::string> back_failure_;  // what the last switch back has against it
+  bool must_reactivate_again_ = false;       // it met a held lock
+  std::vector<std::string> queued_;          // units that it named
+  bool has_leftovers_ = false;               // at the last look
+  std::string complaint_;                    // the last thing that verification found wrong
+  bool has_started_lost_ = false;            // in this attempt
+  TimePoint verify_until_{};
+  TimePoint verify_at_most_{};    // while jobs wait
+  TimePoint retry_until_{};       // for a lock, or for resources
+  bool is_back_already_ = false;  // a reboot brought the recorded system back
 };
 
 }  // namespace flurry

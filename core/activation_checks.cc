@@ -35,17 +35,14 @@ void Activation::pump_checks() {
   }
 }
 
+void Activation::start_checks() {
+  gate_.emplace(record_.spec.health, now_, record_.deadline);
+  step_ = Step::kCheck;
+  wake_.reset();
+}
+
 void Activation::on_check(const EffectEnded& ended) {
-  if (ended.id == units_read_) {
-    units_read_ = 0;
-    const auto* state = ended.result ? std::get_if<SystemState>(&*ended.result) : nullptr;
-    // A host whose units cannot be read is not healthy; the name stands for the complaint.
-    gate_->observe_failed_units(
-        state ? state->failed_units
-              : std::vector<std::string>{"(unreadable: " + ended.result.error().message + ")"},
-        now_);
-    return;
-  }
+  if (ended.id == units_read_) return on_units_read(ended.result);
   const auto it = std::find_if(running_checks_.begin(), running_checks_.end(),
                                [&](const auto& check) { return check.first == ended.id; });
   if (it == running_checks_.end()) return;
@@ -56,6 +53,16 @@ void Activation::on_check(const EffectEnded& ended) {
     gate_->observe_check(index, check->passed, check->message, now_);
   else
     gate_->observe_check(index, false, ended.result.error().message, now_);
+}
+
+// A host whose units can't be read is not healthy; the name stands for the complaint.
+void Activation::on_units_read(const Result<EffectValue>& result) {
+  units_read_ = 0;
+  const auto* state = result ? std::get_if<SystemState>(&*result) : nullptr;
+  if (state && !runs_new_system(*state)) return fail("the new system no longer runs");
+  gate_->observe_units(state ? unwell_units(record_.before, *state, record_.spec.health.failed_units)
+                             : std::vector<std::string>{"(unreadable: " + result.error().message + ")"},
+                       now_);
 }
 
 void Activation::confirm_or_commit() {

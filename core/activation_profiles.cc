@@ -8,8 +8,10 @@ namespace flurry {
 // Decided by what the journal holds, so that every life of the driver decides it alike.
 bool Activation::changes(size_t index) const {
   const ProfileSpec& spec = profile(index);
-  const bool is_set = profile_state(record_.before, spec).path == spec.new_path;
-  const bool runs = record_.before.running == spec.runs_as();
+  const bool is_set =
+      profile_state(record_.before, spec).path == spec.new_path && boots_new_system(record_.before, index);
+  const bool runs =
+      record_.before.running == spec.runs_as() && half_switched(record_.before, spec.etc).empty();
   switch (record_.spec.goal) {
     case Goal::kDryActivate:
       return true;
@@ -41,7 +43,17 @@ bool Activation::changes_system() const {
 
 // Also where the system is not this deployment's to change.
 bool Activation::runs_new_system(const SystemState& state) const {
-  return !changes_system() || state.running == profile(*system_index()).runs_as();
+  if (!changes_system()) return true;
+  const ProfileSpec& system = profile(*system_index());
+  const bool is_etc_known = system.etc && state.etc;
+  return state.running == system.runs_as() && (!is_etc_known || state.etc == system.etc);
+}
+
+// True also where nobody can tell.
+bool Activation::boots_new_system(const SystemState& state, size_t index) const {
+  const ProfileSpec& spec = profile(index);
+  return !spec.is_system() || !state.boot_default || state.boot_default == spec.runs_as() ||
+         state.boot_default == spec.new_path;
 }
 
 std::string Activation::what_a_test_leaves_alone() const {
@@ -63,12 +75,6 @@ Millis Activation::for_each_profile(Millis timeout) const {
 // Begins a message about one profile; nothing where there is but the system.
 std::string Activation::about(size_t index) const {
   return profile(index).is_system() ? "" : "profile " + profile(index).name + ": ";
-}
-
-bool Activation::is_committed(const SystemState& state) const {
-  for (size_t i = 0; i < record_.spec.profiles.size(); ++i)
-    if (changes(i) && profile_state(state, profile(i)).path != profile(i).new_path) return false;
-  return true;
 }
 
 }  // namespace flurry

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +10,7 @@
 #include "core/names.h"
 #include "core/outcome.h"
 #include "core/profile.h"
+#include "core/system_state.h"
 #include "core/time.h"
 
 namespace flurry {
@@ -33,23 +32,6 @@ enum class Phase {
 // "awaiting-confirmation"
 std::string_view to_string(Phase phase);
 
-// What a profile's present generation names, and its number; nothing where there is no such profile.
-struct ProfileState {
-  std::optional<StorePath> path;
-  std::optional<uint64_t> generation;
-  bool operator==(const ProfileState&) const = default;
-};
-
-// What runs on a host, as its own kernel and file system say it.
-struct SystemState {
-  std::optional<StorePath> running;    // /run/current-system
-  std::optional<StorePath> profile;    // what the system profile's present generation names
-  std::optional<uint64_t> generation;  // that generation's number
-  std::string boot_id;
-  std::vector<std::string> failed_units;
-  std::map<std::string, ProfileState> user_profiles;  // by name; those that were asked for
-};
-
 // A profile of a host and what it is to become. The system is tested before it is committed. A user profile
 // can't be: its activation finds its files through the profile's link, so that is set first.
 struct ProfileSpec : ProfileRef {
@@ -58,6 +40,8 @@ struct ProfileSpec : ProfileRef {
   // The system in it, where new_path is a wrapper around one (deploy-rs's activate.nixos); the host finds
   // out.
   std::optional<StorePath> wrapped = {};
+  // Where its system's own etc lies; nothing where it brings none. The host finds out.
+  std::optional<std::string> etc = {};
 
   // What /run/current-system names once this system runs.
   const StorePath& runs_as() const { return wrapped ? *wrapped : new_path; }
@@ -95,10 +79,11 @@ struct ActivationRecord {
   size_t at = 0;                   // phase switching: index of the profile that is being activated
   std::optional<Phase> back_from;  // the phase in which it turned back, once it has; none also: not known
   int times_driven_back = 0;       // processes that began to go back; to go back may itself end the agent
-  SystemState before;              // at the start: the recorded path, generation, boot id, failed units
+  SystemState before;              // at the start, before anything was touched
   TimePoint deadline;              // on CLOCK_BOOTTIME of `before.boot_id`; the deadman acts on it
   std::string reason;              // why it failed or went back, empty while all is well
   std::string output;              // the last of what the switch printed; at most 16 KiB
+  std::string not_undone;          // what going back can't undo, known while it was tried; empty: nothing
   bool holder_stopped = false;     // the process that drove it ended in good order
   std::optional<Outcome> outcome;
   long long started_unix_ms = 0;

@@ -11,13 +11,25 @@ Activation Activation::recover(ActivationRecord record, const std::string& boot_
   return activation;
 }
 
+// A window without a deadman is one that nobody would end: back at once, while that can still be driven.
+void Activation::on_not_armed_again(const Error& error) {
+  const bool is_window = record_.phase >= Phase::kSwitching && record_.phase <= Phase::kAwaitingConfirmation;
+  if (is_window && !rebooted_)
+    return begin_rollback("the deadman could not be armed again: " + error.message);
+  resume();
+}
+
+void Activation::resume() {
+  if (rebooted_) return enter(Step::kReadAfterBoot, effect::ReadState{});
+  resume_same_boot();
+}
+
 // The process that drove it is gone, the kernel is the same.
 void Activation::resume_same_boot() {
   const bool stopped = record_.holder_stopped;
   record_.holder_stopped = false;
   switch (record_.phase) {
-    case Phase::kPrepared:
-      return end(Outcome::kFailedUnchanged, "the agent died before the switch began");
+    case Phase::kPrepared:  // has ended already
     case Phase::kSwitching:
       // The switch itself may have restarted the agent; its unit lives on by itself.
       at_ = record_.at;

@@ -2,6 +2,8 @@
 
 #include "core/activation.h"
 
+// Going back to what was recorded.
+
 namespace flurry {
 namespace {
 
@@ -10,15 +12,13 @@ constexpr int kAttemptsMax = 2;
 constexpr int kTimesDrivenMax = 10;
 // Units may pass through a failed state while the old system settles.
 constexpr Millis kSettle{10'000};
-constexpr Millis kVerifyInterval{500};
+// systemd's default timeout of a stop job is 90 s; while jobs wait nothing is known.
+constexpr Millis kJobsMax{120'000};
 // How long stopping a switch that hangs may take; the deadman must not lose patience meanwhile.
 constexpr Millis kStopping{30'000};
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const auto& word : words) out += (out.empty() ? "" : ", ") + word;
-  return out;
-}
+// Somebody else's switch may hold the lock for so long, or the host be short of descriptors or memory.
+constexpr Millis kRetryMax{60'000};
+constexpr Millis kRetryInterval{1'000};
 
 }  // namespace
 
@@ -53,28 +53,48 @@ void Activation::begin_rollback(std::string reason) {
   running_checks_.clear();
   units_read_ = 0;
   attempts_ = 0;
+  run_.reset();
   record_.reason = std::move(reason);
   record_.outcome.reset();
   ++record_.times_driven_back;
+  retry_until_ = now_ + std::max(kRetryMax, record_.spec.activation_timeout);
   enter_write(
       Step::kWriteRollingBack, Phase::kRollingBack,
-      now_ +
-          for_each_profile((kAttemptsMax + 1) * record_.spec.activation_timeout + kAttemptsMax * kStopping) +
-          kAttemptsMax * kSettle);
+      retry_until_ + kJobsMax + kAttemptsMax * kSettle +
+          for_each_profile((kAttemptsMax + 1) * record_.spec.activation_timeout + kAttemptsMax * kStopping));
 }
 
-// One whole attempt: profiles, boot default, running system, proof. The system goes first: a user's
-// activation that hangs must not keep a host from being reachable.
+// What comes after each step of the way back that ended well.
+void Activation::on_way_back(const SystemState& state, const SwitchExit& exit) {
+  switch (step_) {
+    case Step::kWriteRollingBack:
+      return enter(Step::kStopForRollback, effect::StopSwitch{});
+    case Step::kStopForRollback:
+      return continue_rollback();
+    case Step::kReadForRollback:
+      return on_state_to_go_back_from(state);
+    case Step::kClearLeftovers:
+      return plan_attempt();
+    case Step::kRestoreProfile:
+      return profile(at_).is_system() ? restore_boot() : reactivate_user_profile();
+    case Step::kRestoreBoot:
+      return on_boot_restored(exit);
+    case Step::kStopRestoreBoot:
+      return reactivate();
+    case Step::kReactivate:
+      return on_reactivated(exit);
+    case Step::kStopReactivate:
+      return restore_next();
+    case Step::kVerify:
+      return on_verify(state);
+    default:  // kWriteNotUndone, kStartLost
+      return verify();
+  }
+}
+
 void Activation::continue_rollback() {
   if (record_.times_driven_back > kTimesDrivenMax) return verify_only();
-  ++attempts_;
-  not_undone_.clear();
-  to_restore_.clear();
-  for (size_t i = record_.spec.profiles.size(); i-- > 0;)
-    if (changes(i) && may_have_touched(i) && !profile(i).is_system()) to_restore_.push_back(i);
-  if (const auto system = system_index(); system && changes(*system) && may_have_touched(*system))
-    to_restore_.push_back(*system);
-  restore_next();
+  enter(Step::kReadForRollback, effect::ReadState{});
 }
 
 // What earlier attempts did is kept if it can be seen to be right, and nothing more is tried.
@@ -89,25 +109,71 @@ void Activation::verify_only() {
   restore_next();
 }
 
+// Somebody else may have switched, or made the release under way the profile and the boot default.
+void Activation::on_state_to_go_back_from(const SystemState& state) {
+  is_running_anothers_ = record_.spec.goal != Goal::kBoot && is_third_system(state.running);
+  const auto system = system_index();
+  if (system && changes(*system)) {
+    is_profile_anothers_ = is_third_system(state.profile);
+    must_restore_profile_ = state.profile != record_.before.profile && !is_profile_anothers_;
+    // Who sets a profile installs it too: where the loader's files can't be read, the profile speaks for
+    // them.
+    is_boot_anothers_ = state.boot_default ? is_third_system(state.boot_default) : is_profile_anothers_;
+    must_restore_boot_ = state.boot_default
+                             ? state.boot_default != recorded_boot_default() && !is_boot_anothers_ &&
+                                   state.boot_default != record_.before.profile
+                             : must_restore_profile_ && !may_have_committed();
+  }
+  has_leftovers_ = !state.leftovers.empty();
+  start_attempt();
+}
+
+// One whole attempt: profiles, boot default, running system, proof. The system goes first: a user's
+// activation that hangs must not keep a host from being reachable.
+void Activation::start_attempt() {
+  ++attempts_;
+  not_undone_.clear();
+  has_started_lost_ = false;
+  back_failure_.reset();
+  // The first attempt takes up what the broken-off switch left to be done; what it left where that failed
+  // would stop every later switch at the same place.
+  if (attempts_ > 1 && has_leftovers_) return enter(Step::kClearLeftovers, effect::ClearLeftovers{});
+  plan_attempt();
+}
+
+void Activation::plan_attempt() {
+  to_restore_.clear();
+  for (size_t i = record_.spec.profiles.size(); i-- > 0;)
+    if (changes(i) && may_have_touched(i) && !profile(i).is_system() && !is_running_anothers_)
+      to_restore_.push_back(i);
+  if (const auto system = system_index(); system && changes(*system) && may_have_touched(*system))
+    to_restore_.push_back(*system);
+  restore_next();
+}
+
 void Activation::restore_next() {
   if (to_restore_.empty()) {
     verify_until_ = now_ + kSettle;
-    return enter(Step::kVerify, effect::ReadState{});
+    verify_at_most_ = now_ + std::max(kJobsMax, record_.spec.activation_timeout);
+    return verify();
   }
   at_ = to_restore_.back();
   to_restore_.pop_back();
+  const bool is_system = profile(at_).is_system();
   // A system's only where it may have been set; what a crash left open counts as done.
-  if (!profile(at_).is_system() || may_have_committed())
+  const bool may_be_set = may_have_committed() || must_restore_profile_;
+  if (!is_system || (may_be_set && !is_profile_anothers_))
     return enter(Step::kRestoreProfile,
                  effect::RestoreProfile{profile_state(record_.before, profile(at_)).generation, at_});
-  if (is_back_already_) return restore_next();
-  reactivate();
+  restore_boot();
 }
 
-// To what the profile named; where there was none, to what ran.
+// To what was recorded; where that is not known, to what the profile named; where there was none, to what
+// ran.
 void Activation::restore_boot() {
-  if (furthest() == Phase::kConfirmed) return reactivate();  // its installation had not begun
-  const auto& old_default = record_.before.profile ? record_.before.profile : record_.before.running;
+  const bool may_be_new = must_restore_boot_ || (may_have_committed() && furthest() != Phase::kConfirmed);
+  if (is_boot_anothers_ || !may_be_new) return reactivate();
+  const auto old_default = recorded_boot_default();
   is_boot_restored_ = false;
   if (!old_default) {
     complaint_ = "none was recorded";
@@ -119,7 +185,7 @@ void Activation::restore_boot() {
 }
 
 void Activation::reactivate() {
-  if (record_.spec.goal == Goal::kBoot) return restore_next();
+  if (record_.spec.goal == Goal::kBoot || is_back_already_ || is_running_anothers_) return restore_next();
   if (!record_.before.running) {  // all that can be taken back is the profile
     complaint_ = "no system was recorded to go back to";
     return restore_next();
@@ -149,7 +215,7 @@ void Activation::on_boot_restored(const SwitchExit& exit) {
   reactivate();
 }
 
-// A system's exit code is a hint only; what runs afterwards is the proof. A user profile has no other proof.
+// A system's is judged with what runs afterwards. A user profile has no other proof.
 void Activation::on_reactivated(const SwitchExit& exit) {
   note_reactivated(exit);
   restore_next();
@@ -158,19 +224,40 @@ void Activation::on_reactivated(const SwitchExit& exit) {
 void Activation::note_reactivated(const SwitchExit& exit) {
   const std::string how = exit.exit_code ? " exited with " + std::to_string(*exit.exit_code)
                                          : " was killed or did not end in time";
-  if (profile(at_).is_system())
-    complaint_ = "switch-to-configuration" + how;
-  else if (exit.exit_code != 0)
+  if (profile(at_).is_system()) {
+    run_ = run_of(exit, "");
+    complaint_ = exit.exit_code == 0 ? "" : "switch-to-configuration" + how;
+  } else if (exit.exit_code != 0) {
     not_undone_ = about(at_) + "the activation of its recorded generation" + how;
+  }
+}
+
+// Descriptors and memory come back when whoever used them up is through: no attempt is lost by that.
+bool Activation::retry_for_want_of_resources(const Error& error) {
+  const bool may_wait = step_ == Step::kStopForRollback || step_ == Step::kReadForRollback ||
+                        step_ == Step::kRestoreProfile || step_ == Step::kReactivate;
+  if (error.kind != ErrorKind::kExhausted || !may_wait || now_ + kRetryInterval >= retry_until_) return false;
+  step_ = Step::kStopForRollback;
+  attempts_ = 0;
+  look_later(kRetryInterval);
+  return true;
 }
 
 void Activation::on_rollback_error(const Error& error) {
+  if (retry_for_want_of_resources(error)) return;
   switch (step_) {
     // Going back must not depend on a disk that has room: the journal still says enough to redo it.
     case Step::kWriteRollingBack:
       return enter(Step::kStopForRollback, effect::StopSwitch{});
     case Step::kStopForRollback:
       return continue_rollback();
+    case Step::kReadForRollback:
+      return start_attempt();
+    case Step::kClearLeftovers:
+      return plan_attempt();
+    case Step::kWriteNotUndone:
+    case Step::kStartLost:
+      return verify();
     case Step::kRestoreProfile:
       complaint_ = error.message;  // it may have happened all the same
       return profile(at_).is_system() ? restore_boot() : reactivate_user_profile();
@@ -183,6 +270,7 @@ void Activation::on_rollback_error(const Error& error) {
       complaint_ = error.message;
       return reactivate();
     case Step::kReactivate:
+      note_reactivated({});
       complaint_ = error.message;
       if (!profile(at_).is_system()) not_undone_ = about(at_) + error.message;
       return enter(Step::kStopReactivate, effect::StopSwitch{});
@@ -194,49 +282,8 @@ void Activation::on_rollback_error(const Error& error) {
       if (!profile(at_).is_system()) not_undone_ = about(at_) + error.message;
       return restore_next();
   }
-  if (now_ < verify_until_) {
-    waiting_for_ = 0;
-    wake_ = now_ + kVerifyInterval;
-    return;
-  }
+  if (now_ < verify_until_) return look_later(kRetryInterval / 2);
   end_rollback_failed("what runs could not be read: " + error.message);
-}
-
-std::string Activation::what_is_wrong(const SystemState& state) const {
-  const std::string because = complaint_.empty() ? "" : " (" + complaint_ + ")";
-  // Goal boot switches nothing: where another old system runs now, that is a reboot's doing.
-  const bool may_be_another = record_.spec.goal == Goal::kBoot && !runs_new_system(state);
-  if (changes_system() && !may_be_another && state.running != record_.before.running)
-    return "the running system is " + (state.running ? state.running->str() : std::string("unknown")) +
-           ", not the recorded one" + because;
-  for (size_t i = 0; i < record_.spec.profiles.size(); ++i) {
-    const bool was_set = !profile(i).is_system() || may_have_committed();
-    const auto now = profile_state(state, profile(i)).path;
-    if (changes(i) && was_set && now != profile_state(record_.before, profile(i)).path)
-      return about(i) + "the profile does not name the recorded closure" + because;
-  }
-  if (!is_boot_restored_) return "the boot default could not be set to the recorded system" + because;
-  if (!not_undone_.empty()) return not_undone_;
-  const auto failed = newly_failed(state.failed_units, record_.before.failed_units);
-  return failed.empty() ? "" : "units failed that had not failed before: " + joined(failed);
-}
-
-void Activation::on_verify(const SystemState& state) {
-  const std::string wrong = what_is_wrong(state);
-  if (wrong.empty()) {
-    const bool untouched = record_.spec.goal == Goal::kBoot;
-    return end(untouched ? Outcome::kFailedUnchanged : Outcome::kRolledBack, record_.reason);
-  }
-  const bool is_hopeless = changes_system() && !record_.before.running && state.running;
-  if (is_hopeless) return end_rollback_failed(wrong);
-  if (now_ < verify_until_) {
-    waiting_for_ = 0;
-    wake_ = now_ + kVerifyInterval;
-    return;
-  }
-  is_back_already_ = false;
-  if (attempts_ < kAttemptsMax) return continue_rollback();
-  end_rollback_failed(wrong);
 }
 
 void Activation::end_rollback_failed(const std::string& why) {

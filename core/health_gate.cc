@@ -18,26 +18,9 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-std::vector<std::string> newly_failed(const std::vector<std::string>& failed,
-                                      const std::vector<std::string>& baseline) {
-  std::vector<std::string> out;
-  for (const auto& unit : failed) {
-    const bool known = std::find(baseline.begin(), baseline.end(), unit) != baseline.end();
-    if (!known && !unit.starts_with("flurry-")) out.push_back(unit);
-  }
-  return out;
-}
-
-HealthGate::HealthGate(HealthPolicy policy, std::vector<std::string> baseline, TimePoint start,
-                       TimePoint deadline)
-    : policy_(std::move(policy)),
-      baseline_(std::move(baseline)),
-      deadline_(deadline),
-      checks_(policy_.checks.size()),
-      units_next_(start) {
+HealthGate::HealthGate(HealthPolicy policy, TimePoint start, TimePoint deadline)
+    : policy_(std::move(policy)), deadline_(deadline), checks_(policy_.checks.size()), units_next_(start) {
   for (size_t i = 0; i < checks_.size(); ++i) checks_[i].next = start + policy_.checks[i].initial_delay;
-  if (policy_.failed_units == FailedUnits::kAny) baseline_.clear();
-  if (policy_.failed_units == FailedUnits::kIgnore) units_observed_ = true;
   refresh(start);
 }
 
@@ -66,21 +49,21 @@ void HealthGate::observe_check(size_t index, bool passed, std::string message, T
 }
 
 bool HealthGate::take_units_due(TimePoint now) {
-  if (policy_.failed_units == FailedUnits::kIgnore || units_running_ || now < units_next_) return false;
+  if (units_running_ || now < units_next_) return false;
   units_running_ = true;
   return true;
 }
 
-void HealthGate::observe_failed_units(const std::vector<std::string>& failed, TimePoint now) {
+void HealthGate::observe_units(std::vector<std::string> unwell, TimePoint now) {
   units_running_ = false;
   units_observed_ = true;
   units_next_ = now + kUnitsInterval;
-  units_failed_ = newly_failed(failed, baseline_);
+  units_unwell_ = std::move(unwell);
   refresh(now);
 }
 
 bool HealthGate::all_well() const {
-  if (!units_observed_ || !units_failed_.empty()) return false;
+  if (!units_observed_ || !units_unwell_.empty()) return false;
   for (size_t i = 0; i < checks_.size(); ++i)
     if (policy_.checks[i].severity == Severity::kRequired && !checks_[i].passing) return false;
   return true;
@@ -106,14 +89,18 @@ std::optional<TimePoint> HealthGate::next_wakeup() const {
   if (healthy_since_) next = std::min(next, *healthy_since_ + policy_.min_healthy);
   for (const auto& check : checks_)
     if (!check.running) next = std::min(next, check.next);
-  if (policy_.failed_units != FailedUnits::kIgnore && !units_running_) next = std::min(next, units_next_);
+  if (!units_running_) next = std::min(next, units_next_);
   return next;
 }
 
 std::vector<std::string> HealthGate::complaints() const {
   std::vector<std::string> out;
-  if (!units_observed_) out.push_back("the list of failed units could not be read");
-  if (!units_failed_.empty()) out.push_back("failed units: " + joined(units_failed_));
+  const bool is_blind =
+      !units_observed_ &&
+      std::none_of(checks_.begin(), checks_.end(), [](const CheckState& check) { return check.observed; });
+  if (is_blind) return {"the deadline passed before anything could be looked at"};
+  if (!units_observed_) out.push_back("the units could not be looked at in time");
+  if (!units_unwell_.empty()) out.push_back("failed units: " + joined(units_unwell_));
   for (size_t i = 0; i < checks_.size(); ++i)
     if (policy_.checks[i].severity == Severity::kRequired && !checks_[i].passing)
       out.push_back(policy_.checks[i].name + ": " + checks_[i].message);

@@ -17,16 +17,16 @@ class HealthGate {
  public:
   enum class Verdict { kPending, kHealthy, kFailed };
 
-  // `baseline` are the units that had already failed before the switch.
-  HealthGate(HealthPolicy policy, std::vector<std::string> baseline, TimePoint start, TimePoint deadline);
+  HealthGate(HealthPolicy policy, TimePoint start, TimePoint deadline);
 
   // Checks to run now, by index; each is handed out once until its result is observed.
   std::vector<size_t> take_due(TimePoint now);
   void observe_check(size_t index, bool passed, std::string message, TimePoint now);
 
-  // Whether the failed units are to be read now; handed out once, as a check is.
+  // Whether the units are to be looked at now; handed out once, as a check is.
   bool take_units_due(TimePoint now);
-  void observe_failed_units(const std::vector<std::string>& failed, TimePoint now);
+  // Those that count against the host (unwell_units()).
+  void observe_units(std::vector<std::string> unwell, TimePoint now);
 
   Verdict verdict(TimePoint now);
   std::optional<TimePoint> next_wakeup() const;
@@ -49,13 +49,12 @@ class HealthGate {
   void refresh(TimePoint now);
 
   HealthPolicy policy_;
-  std::vector<std::string> baseline_;
   TimePoint deadline_;
   std::vector<CheckState> checks_;
   TimePoint units_next_;
   bool units_running_ = false;
   bool units_observed_ = false;
-  std::vector<std::string> units_failed_;  // those that count
+  std::vector<std::string> units_unwell_;
   std::optional<TimePoint> healthy_since_;
 };
 
@@ -70,9 +69,5 @@ HealthProof proof_of(const HealthPolicy& policy, bool is_reached);
 
 // "2 checks, no new failed units, reachability"; "reachability only"
 std::string to_string(const HealthProof& proof);
-
-// Units in `failed` that are not in `baseline`; flurry's own transient units never count.
-std::vector<std::string> newly_failed(const std::vector<std::string>& failed,
-                                      const std::vector<std::string>& baseline);
 
 }  // namespace flurry

@@ -6,13 +6,14 @@
 namespace flurry {
 namespace {
 
-constexpr std::array<std::pair<Outcome, std::string_view>, 8> kOutcomes{{
+constexpr std::array<std::pair<Outcome, std::string_view>, 9> kOutcomes{{
     {Outcome::kUnchanged, "unchanged"},
     {Outcome::kSucceeded, "succeeded"},
     {Outcome::kStaged, "staged"},
     {Outcome::kFailedUnchanged, "failed-unchanged"},
     {Outcome::kRolledBack, "rolled-back"},
     {Outcome::kRollbackFailed, "rollback-failed"},
+    {Outcome::kSuperseded, "superseded"},
     {Outcome::kUnknown, "unknown"},
     {Outcome::kSkipped, "skipped"},
 }};

@@ -13,6 +13,7 @@ enum class Outcome {
   kFailedUnchanged,
   kRolledBack,
   kRollbackFailed,
+  kSuperseded,
   kUnknown,
   kSkipped,
 };

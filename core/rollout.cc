@@ -30,6 +30,7 @@ int exit_code(const HostResult& result) {
     case Outcome::kRolledBack:
       return 4;
     case Outcome::kRollbackFailed:
+    case Outcome::kSuperseded:
     case Outcome::kUnknown:
       return 5;
     case Outcome::kSkipped:

@@ -11,9 +11,9 @@ namespace {
 constexpr size_t kLastLinesMax = 20;
 
 // Worst first.
-constexpr std::array kOrder{Outcome::kRollbackFailed,  Outcome::kUnknown,  Outcome::kRolledBack,
-                            Outcome::kFailedUnchanged, Outcome::kSkipped,  Outcome::kStaged,
-                            Outcome::kSucceeded,       Outcome::kUnchanged};
+constexpr std::array kOrder{Outcome::kRollbackFailed, Outcome::kSuperseded,      Outcome::kUnknown,
+                            Outcome::kRolledBack,     Outcome::kFailedUnchanged, Outcome::kSkipped,
+                            Outcome::kStaged,         Outcome::kSucceeded,       Outcome::kUnchanged};
 
 std::string in_words(Outcome outcome, bool is_one) {
   switch (outcome) {
@@ -29,6 +29,8 @@ std::string in_words(Outcome outcome, bool is_one) {
       return "rolled back";
     case Outcome::kRollbackFailed:
       return "failed to roll back";
+    case Outcome::kSuperseded:
+      return is_one ? "was switched by somebody else" : "were switched by somebody else";
     case Outcome::kUnknown:
       return is_one ? "is in an unknown state" : "are in an unknown state";
     case Outcome::kSkipped:

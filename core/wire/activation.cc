@@ -13,6 +13,12 @@ constexpr int64_t kDeadlineMax = 1LL << 50;  // so that sums with it never overf
 constexpr size_t kOutputMax = 24 << 10;
 constexpr size_t kFailedUnitsMax = 2000;
 constexpr size_t kUnitNameMax = 256;
+constexpr size_t kFileMax = 4096;
+constexpr int kLeftoversMax = 16;
+constexpr int kJobsMax = 500;
+// The longest names that systemd takes, times this, still fit into a slot of the journal.
+constexpr size_t kSteadyBytesMax = 128 << 10;
+constexpr int kSteadyUnitsMax = 8000;
 constexpr size_t kUserNameMax = 32;  // useradd(8)
 constexpr uint32_t kTimeoutMaxMs = 24u * 3600 * 1000;
 constexpr size_t kNonceLength = 32;
@@ -38,6 +44,13 @@ Result<std::optional<StorePath>> parse_optional_path(const std::string& field, c
   auto path = StorePath::parse(text);
   if (!path) return path.error().with_context(field);
   return std::optional(*std::move(path));
+}
+
+Result<std::optional<std::string>> parse_optional_file(const std::string& field, const std::string& text) {
+  if (text.empty()) return std::optional<std::string>();
+  RETURN_IF_ERROR(check_text(field, text, kFileMax));
+  if (text.front() != '/') return invalid(field, "must be an absolute path");
+  return std::optional(text);
 }
 
 bool is_plain_name(const std::string& text) {
@@ -102,6 +115,7 @@ Result<std::vector<ProfileSpec>> profiles_from(const v1::ActivationSpec& in) {
     if (!new_path) return new_path.error().with_context("profiles: new_path");
     out.push_back({std::move(ref), *std::move(new_path), !profile.is_passive()});
     ASSIGN_OR_RETURN(out.back().wrapped, parse_optional_path("profiles: wrapped", profile.wrapped()));
+    ASSIGN_OR_RETURN(out.back().etc, parse_optional_file("profiles: etc", profile.etc()));
   }
   return out;
 }
@@ -138,8 +152,53 @@ Result<ActivationSpec> from_proto(const v1::ActivationSpec& in) {
                         .health = std::move(health)};
 }
 
+namespace {
+
+Result<void> read_units(const v1::SystemState& in, SystemState& out) {
+  if (in.leftovers_size() > kLeftoversMax) return invalid("leftovers", "are too many");
+  for (const auto& list : in.leftovers()) {
+    RETURN_IF_ERROR(check_text("leftovers", list, kUnitNameMax));
+    out.leftovers.push_back(list);
+  }
+  if (in.jobs_size() > kJobsMax) return invalid("jobs", "are too many");
+  for (const auto& job : in.jobs()) {
+    RETURN_IF_ERROR(check_text("jobs: unit", job.unit(), kUnitNameMax));
+    RETURN_IF_ERROR(check_text("jobs: type", job.type(), 64));
+    out.jobs.push_back({job.unit(), job.type()});
+  }
+  if (in.steady_units_size() > kSteadyUnitsMax) return invalid("steady_units", "are too many");
+  for (const auto& unit : in.steady_units()) {
+    RETURN_IF_ERROR(check_text("steady_units", unit.name(), kUnitNameMax));
+    out.steady_units.push_back({unit.name(), unit.may_end()});
+  }
+  return {};
+}
+
+void write_units(const SystemState& in, v1::SystemState& out) {
+  for (const auto& list : in.leftovers)
+    if (out.leftovers_size() < kLeftoversMax) out.add_leftovers(clean_text(list, kUnitNameMax));
+  for (const auto& job : in.jobs) {
+    if (out.jobs_size() == kJobsMax) break;
+    auto& entry = *out.add_jobs();
+    entry.set_unit(clean_text(job.unit, kUnitNameMax));
+    entry.set_type(clean_text(job.type, 64));
+  }
+  size_t bytes = 0;
+  for (const auto& unit : in.steady_units) {
+    bytes += unit.name.size() + 8;
+    if (bytes > kSteadyBytesMax || out.steady_units_size() == kSteadyUnitsMax) break;
+    auto& entry = *out.add_steady_units();
+    entry.set_name(clean_text(unit.name, kUnitNameMax));
+    entry.set_may_end(unit.may_end);
+  }
+}
+
+}  // namespace
+
 Result<SystemState> from_proto(const v1::SystemState& in) {
   SystemState out;
+  ASSIGN_OR_RETURN(out.etc, parse_optional_file("etc", in.etc()));
+  ASSIGN_OR_RETURN(out.boot_default, parse_optional_path("boot_default", in.boot_default()));
   ASSIGN_OR_RETURN(out.running, parse_optional_path("running", in.running()));
   ASSIGN_OR_RETURN(out.profile, parse_optional_path("profile", in.profile()));
   if (in.generation() != 0) out.generation = in.generation();
@@ -152,6 +211,7 @@ Result<SystemState> from_proto(const v1::SystemState& in) {
     RETURN_IF_ERROR(check_text("failed_units", unit, kUnitNameMax));
     out.failed_units.push_back(unit);
   }
+  RETURN_IF_ERROR(read_units(in, out));
   if (in.user_profiles_size() > kProfilesMax) return invalid("user_profiles", "are too many");
   for (const auto& profile : in.user_profiles()) {
     if (!is_plain_name(profile.name())) return invalid("user_profiles", "must have a plain name");
@@ -181,6 +241,8 @@ Result<ActivationRecord> from_proto(const v1::JournalRecord& in) {
   RETURN_IF_ERROR(check_text("output", in.output(), kOutputMax));
   out.reason = in.reason();
   out.output = in.output();
+  RETURN_IF_ERROR(check_text("not_undone", in.not_undone(), kReasonMax));
+  out.not_undone = in.not_undone();
   out.holder_stopped = in.holder_stopped();
   if (!in.outcome().empty()) {
     out.outcome = parse_outcome(in.outcome());
@@ -212,6 +274,7 @@ void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
     to.set_new_path(profile.new_path.str());
     to.set_is_passive(!profile.has_activation);
     if (profile.wrapped) to.set_wrapped(profile.wrapped->str());
+    if (profile.etc) to.set_etc(clean_text(*profile.etc, kFileMax));
   }
   if (in.expected_running) out.set_expected_running(in.expected_running->str());
   out.set_goal(std::string(to_string(in.goal)));
@@ -228,6 +291,9 @@ void to_proto(const SystemState& in, v1::SystemState& out) {
   if (in.profile) out.set_profile(in.profile->str());
   out.set_generation(in.generation.value_or(0));
   out.set_boot_id(clean_text(in.boot_id, 64));
+  if (in.etc) out.set_etc(clean_text(*in.etc, kFileMax));
+  if (in.boot_default) out.set_boot_default(in.boot_default->str());
+  write_units(in, out);
   for (const auto& unit : in.failed_units) {
     if (out.failed_units_size() == static_cast<int>(kFailedUnitsMax)) break;
     out.add_failed_units(clean_text(unit, kUnitNameMax));
@@ -249,6 +315,7 @@ void to_proto(const ActivationRecord& in, v1::JournalRecord& out) {
   out.set_deadline_boottime_ms(in.deadline.time_since_epoch().count());
   out.set_reason(clean_text(in.reason, kReasonMax));
   out.set_output(clean_text(in.output, kOutputMax));
+  out.set_not_undone(clean_text(in.not_undone, kReasonMax));
   out.set_holder_stopped(in.holder_stopped);
   if (in.outcome) out.set_outcome(std::string(to_string(*in.outcome)));
   out.set_at_profile(static_cast<uint32_t>(in.at));

@@ -86,6 +86,7 @@ class FakeSystem : public System {
       if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "given up"};
       ::poll(nullptr, 0, 5);
       const std::lock_guard lock(mutex_);
+      state_.running = kNew;  // it hangs in the middle
       if (is_stopped_) return EffectValue{SwitchExit{std::nullopt, ""}};
     }
     const std::lock_guard lock(mutex_);

@@ -114,9 +114,62 @@ TEST(ActivationLimits, ALostSwitchIsStoppedEvenWhereNothingGoesBack) {
 
   Activation lost = Activation::recover(record, "boot-1");
   std::vector<Effect> effects = lost.step(TimePoint(Millis(1)), {});
+  ASSERT_TRUE(std::holds_alternative<effect::ArmDeadman>(effects.at(0).what));
+  effects = lost.step(TimePoint(Millis(1)), {EffectEnded{effects.at(0).id, EffectValue{}}});
   effects = lost.step(TimePoint(Millis(2)), {EffectEnded{effects.at(0).id, EffectValue(SwitchExit{})}});
   ASSERT_EQ(effects.size(), 1u);
   EXPECT_TRUE(std::holds_alternative<effect::StopSwitch>(effects[0].what)) << "it was killed";
+}
+
+TEST(ActivationLimits, AWindowThatIsTakenUpAgainHasADeadmanOrIsGivenUp) {
+  for (const Phase phase : {Phase::kSwitching, Phase::kChecking, Phase::kAwaitingConfirmation}) {
+    ActivationRecord record{.spec = spec_of(Goal::kSwitch)};
+    record.before = SystemState{kOld, kOld, 7, "boot-1", {}};
+    record.phase = phase;
+    record.holder_stopped = true;
+    record.deadline = TimePoint(Millis(2'000'000));
+    Activation machine = Activation::recover(record, "boot-1");
+    auto effects = machine.step(TimePoint(Millis(1)), {});
+    ASSERT_EQ(effects.size(), 1u) << to_string(phase);
+    ASSERT_TRUE(std::holds_alternative<effect::ArmDeadman>(effects[0].what)) << to_string(phase);
+    const Error refused{ErrorKind::kFailed, "systemd is busy"};
+    effects = machine.step(TimePoint(Millis(2)), {EffectEnded{effects[0].id, refused}});
+    ASSERT_EQ(effects.size(), 1u) << to_string(phase);
+    const auto* write = std::get_if<effect::WriteJournal>(&effects[0].what);
+    ASSERT_TRUE(write) << to_string(phase);
+    EXPECT_EQ(write->record.phase, Phase::kRollingBack) << to_string(phase);
+  }
+}
+
+TEST(ActivationLimits, AWayBackThatLacksResourcesIsTriedAgainAndKeepsItsDeadman) {
+  ActivationRecord record{.spec = spec_of(Goal::kSwitch)};
+  record.before = SystemState{kOld, kOld, 7, "boot-1", {}};
+  record.phase = Phase::kRollingBack;
+  record.back_from = Phase::kChecking;
+  Activation machine = Activation::recover(record, "boot-1");
+  TimePoint now{Millis(1)};
+  std::vector<ActivationInput> inputs;
+  int refusals = 30;
+  int switches = 0;
+  for (int turn = 0; turn < 1000 && !machine.is_finished(); ++turn) {
+    const auto effects = machine.step(now, std::exchange(inputs, {}));
+    for (const auto& effect : effects) {
+      Result<EffectValue> result = EffectValue{};
+      if (std::holds_alternative<effect::ReadState>(effect.what))
+        result = EffectValue{SystemState{kOld, kOld, 7, "boot-1", {}}};
+      if (std::holds_alternative<effect::RunSwitch>(effect.what)) {
+        const bool is_refused = refusals-- > 0;
+        if (is_refused) result = Error{ErrorKind::kExhausted, "too many open files"};
+        if (!is_refused) result = EffectValue{SwitchExit{0, ""}};
+        switches += !is_refused;
+      }
+      EXPECT_FALSE(std::holds_alternative<effect::DisarmDeadman>(effect.what) && refusals > 0);
+      inputs.emplace_back(EffectEnded{effect.id, result});
+    }
+    if (inputs.empty() && machine.next_wakeup()) now = std::max(now, *machine.next_wakeup());
+  }
+  EXPECT_EQ(machine.record().outcome, Outcome::kRolledBack) << machine.record().reason;
+  EXPECT_EQ(switches, 1);
 }
 
 TEST(ActivationLimits, ADryActivationThatHangsIsStoppedAndTouchesNothing) {

@@ -89,13 +89,18 @@ struct Host {
       if (exit == 0) boot_default = run.closure;
       return Result<EffectValue>(EffectValue{SwitchExit{exit, ""}});
     }
-    if (is_new && is_switch_hanging) return std::nullopt;
+    if (is_new && is_switch_hanging) {
+      running = run.closure;
+      return std::nullopt;
+    }
     if (!is_new && is_reactivation_hanging) return std::nullopt;
     const auto exit = is_new ? switch_exit : reactivate_exit;
     const bool starts = exit != 1 && exit != 100;
     if (starts && (exit == 0 || takes_effect)) running = run.closure;
     failed_units = is_new && starts ? fails_after_switch : std::vector<std::string>{};
-    return Result<EffectValue>(EffectValue{SwitchExit{exit, "said"}});
+    std::string said = "said\n";
+    for (const auto& unit : failed_units) said += "warning: the following units failed: " + unit + "\n";
+    return Result<EffectValue>(EffectValue{SwitchExit{exit, said}});
   }
 
   void drive(Activation& machine) {
@@ -179,13 +184,10 @@ struct ExitCase {
 };
 
 TEST(Activation, KnowsWhatExitCodesMean) {
-  const ExitCase cases[] = {{0, Outcome::kSucceeded},
-                            {1, Outcome::kFailedUnchanged},
-                            {2, Outcome::kRolledBack},
-                            {4, Outcome::kSucceeded},
-                            {100, Outcome::kFailedUnchanged},
-                            {101, Outcome::kRolledBack},
-                            {std::nullopt, Outcome::kRolledBack}};
+  const ExitCase cases[] = {
+      {0, Outcome::kSucceeded},         {1, Outcome::kFailedUnchanged}, {2, Outcome::kRolledBack},
+      {4, Outcome::kRolledBack},  // without a word of what failed
+      {100, Outcome::kFailedUnchanged}, {101, Outcome::kRolledBack},    {std::nullopt, Outcome::kRolledBack}};
   for (const auto& c : cases) {
     Host host;
     host.switch_exit = c.exit;
@@ -323,7 +325,7 @@ struct CrashCase {
 TEST(Activation, RecoversInEveryPhase) {
   const CrashCase cases[] = {
       {Phase::kPrepared, false, Outcome::kFailedUnchanged, Outcome::kFailedUnchanged},
-      {Phase::kSwitching, false, Outcome::kRolledBack, Outcome::kRolledBack},
+      {Phase::kSwitching, false, Outcome::kFailedUnchanged, Outcome::kRolledBack},  // it had not begun
       {Phase::kChecking, false, Outcome::kRolledBack, Outcome::kRolledBack},
       {Phase::kChecking, true, Outcome::kSucceeded, Outcome::kRolledBack},
       {Phase::kAwaitingConfirmation, false, Outcome::kRolledBack, Outcome::kRolledBack},
@@ -386,7 +388,6 @@ TEST(Activation, RecoversARollback) {
   }
 }
 
-// Never recovered, because nobody may call a first activation undone that the driver didn't see begin.
 TEST(Activation, TestGoalRecoversWithoutCommitting) {
   Host host;
   host.crash = [](const ActivationRecord& record) { return record.phase == Phase::kSwitching; };
@@ -396,7 +397,7 @@ TEST(Activation, TestGoalRecoversWithoutCommitting) {
   host.crashed = false;
   Activation second = Activation::recover(*host.journal, kBoot);
   host.drive(second);
-  EXPECT_EQ(second.record().outcome, Outcome::kRolledBack);
+  EXPECT_EQ(second.record().outcome, Outcome::kFailedUnchanged) << "the switch had not begun";
   expect_as_before(host);
 }
 

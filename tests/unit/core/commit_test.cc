@@ -99,8 +99,9 @@ TEST(Commit, IsNotBegunForASystemThatNoLongerRuns) {
 
 TEST(Commit, DoesNotSucceedForASystemThatWasReplacedMeanwhile) {
   World world{.profile = kOld, .boot_default = kOld, .runs_after_boot_install = kThird};
-  EXPECT_EQ(world.finish(Phase::kConfirmed, "boot-1"), Outcome::kRolledBack);
-  EXPECT_EQ(world.running, kOld);
+  EXPECT_EQ(world.finish(Phase::kConfirmed, "boot-1"), Outcome::kSuperseded);
+  EXPECT_EQ(world.running, kThird) << "what somebody else switched to is left alone";
+  EXPECT_EQ(world.profile, kOld);
   EXPECT_EQ(world.boot_default, kOld);
 }
 
@@ -121,7 +122,10 @@ TEST(Commit, ThatOnlyInstallsTheBootDefaultIsTakenBackWhenItsAgentDies) {
 TEST(Commit, DoneAgainNeverForgetsThatTheBootDefaultMayBeTheNewOne) {
   const ActivationRecord record = record_in(Phase::kProfileSet);
   Activation machine = Activation::recover(record, record.before.boot_id);
-  const auto effects = machine.step(TimePoint(Millis(1)), {});
+  auto effects = machine.step(TimePoint(Millis(1)), {});
+  ASSERT_EQ(effects.size(), 1u);
+  ASSERT_TRUE(std::holds_alternative<effect::ArmDeadman>(effects[0].what));
+  effects = machine.step(TimePoint(Millis(2)), {EffectEnded{effects[0].id, EffectValue{}}});
   ASSERT_EQ(effects.size(), 1u);
   const auto* write = std::get_if<effect::WriteJournal>(&effects[0].what);
   ASSERT_TRUE(write);

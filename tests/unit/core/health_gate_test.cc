@@ -21,7 +21,8 @@ HealthPolicy policy_with_check(Severity severity = Severity::kRequired) {
 }
 
 TEST(HealthGate, HoldsForMinHealthy) {
-  HealthGate gate(policy_with_check(), {}, at(0), at(10'000));
+  HealthGate gate(policy_with_check(), at(0), at(10'000));
+  gate.observe_units({}, at(0));
   EXPECT_EQ(gate.take_due(at(0)), std::vector<size_t>{0});
   EXPECT_TRUE(gate.take_due(at(0)).empty());
   gate.observe_check(0, true, "HTTP 200", at(100));
@@ -33,7 +34,8 @@ TEST(HealthGate, HoldsForMinHealthy) {
 TEST(HealthGate, AFlapStartsItAnew) {
   auto policy = policy_with_check();
   policy.checks[0].failure_threshold = 1;
-  HealthGate gate(policy, {}, at(0), at(10'000));
+  HealthGate gate(policy, at(0), at(10'000));
+  gate.observe_units({}, at(0));
   gate.observe_check(0, true, "", at(100));
   gate.observe_check(0, false, "HTTP 500", at(900));
   gate.observe_check(0, true, "", at(1000));
@@ -42,7 +44,8 @@ TEST(HealthGate, AFlapStartsItAnew) {
 }
 
 TEST(HealthGate, FailsAtTheDeadline) {
-  HealthGate gate(policy_with_check(), {}, at(0), at(10'000));
+  HealthGate gate(policy_with_check(), at(0), at(10'000));
+  gate.observe_units({}, at(0));
   gate.observe_check(0, false, "HTTP 500", at(100));
   EXPECT_EQ(gate.verdict(at(9999)), Verdict::kPending);
   EXPECT_EQ(gate.verdict(at(10'000)), Verdict::kFailed);
@@ -50,39 +53,47 @@ TEST(HealthGate, FailsAtTheDeadline) {
 }
 
 TEST(HealthGate, HealthTooLateIsNoHealth) {
-  HealthGate gate(policy_with_check(), {}, at(0), at(10'000));
+  HealthGate gate(policy_with_check(), at(0), at(10'000));
+  gate.observe_units({}, at(0));
   gate.observe_check(0, true, "", at(9500));
   EXPECT_EQ(gate.verdict(at(10'500)), Verdict::kFailed);
 }
 
 TEST(HealthGate, WantedChecksOnlyWarn) {
-  HealthGate gate(policy_with_check(Severity::kWanted), {}, at(0), at(10'000));
+  HealthGate gate(policy_with_check(Severity::kWanted), at(0), at(10'000));
+  gate.observe_units({}, at(0));
   gate.observe_check(0, false, "HTTP 500", at(100));
   EXPECT_EQ(gate.verdict(at(1100)), Verdict::kHealthy);
   EXPECT_EQ(gate.warnings().size(), 1u);
 }
 
-TEST(HealthGate, FailedUnitsAgainstTheBaseline) {
+TEST(HealthGate, IsNotHealthyBeforeTheUnitsWereLookedAtAndWhileOneIsUnwell) {
   HealthPolicy policy{.min_healthy = Millis(0), .deadline = Millis(10'000)};
-  HealthGate gate(policy, {"old.service"}, at(0), at(10'000));
+  HealthGate gate(policy, at(0), at(10'000));
   EXPECT_EQ(gate.verdict(at(0)), Verdict::kPending);
   EXPECT_TRUE(gate.take_units_due(at(0)));
-  gate.observe_failed_units({"old.service", "new.service"}, at(10));
+  EXPECT_FALSE(gate.take_units_due(at(0)));
+  gate.observe_units({"new.service"}, at(10));
   EXPECT_EQ(gate.verdict(at(20)), Verdict::kPending);
-  gate.observe_failed_units({"old.service", "flurry-switch-x.service"}, at(30));
+  EXPECT_EQ(gate.complaints(), std::vector<std::string>{"failed units: new.service"});
+  gate.observe_units({}, at(30));
   EXPECT_EQ(gate.verdict(at(30)), Verdict::kHealthy);
+}
 
-  policy.failed_units = FailedUnits::kAny;
-  HealthGate any(policy, {"old.service"}, at(0), at(10'000));
-  any.observe_failed_units({"old.service"}, at(10));
-  EXPECT_EQ(any.verdict(at(10'000)), Verdict::kFailed);
+// An agent that was frozen until after the deadline has read nothing and must not say that it failed to.
+TEST(HealthGate, SaysThatTheDeadlinePassedWhereNothingCouldBeLookedAt) {
+  HealthGate gate(policy_with_check(), at(0), at(10'000));
+  EXPECT_EQ(gate.verdict(at(10'000)), Verdict::kFailed);
+  EXPECT_EQ(gate.complaints(),
+            std::vector<std::string>{"the deadline passed before anything could be looked at"});
 }
 
 TEST(HealthGate, ThresholdsCountInARow) {
   auto policy = policy_with_check();
   policy.min_healthy = Millis(0);
   policy.checks[0].success_threshold = 2;
-  HealthGate gate(policy, {}, at(0), at(10'000));
+  HealthGate gate(policy, at(0), at(10'000));
+  gate.observe_units({}, at(0));
   gate.observe_check(0, true, "", at(1));
   gate.observe_check(0, false, "", at(2));
   gate.observe_check(0, true, "", at(3));
