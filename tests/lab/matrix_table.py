@@ -43,7 +43,8 @@ MATRIX = {
     }),
     "journal-after": ("`prepared` is durable", _PREPARED),
     "deadman-armed": ("the deadman runs", _PREPARED),
-    "switch-start": ("`switching` is durable, no switch runs", _UNCONFIRMED),
+    "switch-start": ("`switching` is durable, no switch runs", {
+        **_UNCONFIRMED, "agent-killed": (UNCHANGED, "the host shows that no switch had begun")}),
     "switch-running": ("inside the activation", {**_UNCONFIRMED, "agent-killed": _ATTACHED}),
     "switch-end": ("the switch is over, nobody wrote it down", {**_UNCONFIRMED, "agent-killed": _ATTACHED}),
     "check-1": ("a health check is about to run", {**_UNCONFIRMED}),
