@@ -148,11 +148,21 @@ std::string SshdTest::read(const std::string& file) {
 
 TimePoint SshdTest::in(Millis time) { return sys::now() + time; }
 
-std::vector<pid_t> SshdTest::session_pids() const {
+std::vector<pid_t> SshdTest::children_of(pid_t parent) {
+  const auto pid = std::to_string(parent);
+  std::istringstream list(read("/proc/" + pid + "/task/" + pid + "/children"));
   std::vector<pid_t> pids;
-  const auto pid = std::to_string(sshd_);
-  std::istringstream children(read("/proc/" + pid + "/task/" + pid + "/children"));
-  for (pid_t child; children >> child;) pids.push_back(child);
+  for (pid_t child; list >> child;)
+    if (read("/proc/" + std::to_string(child) + "/comm").starts_with("sshd")) pids.push_back(child);
+  return pids;
+}
+
+size_t SshdTest::connections() const { return children_of(sshd_).size(); }
+
+std::vector<pid_t> SshdTest::session_pids() const {
+  auto pids = children_of(sshd_);
+  for (size_t i = 0; i < pids.size(); ++i)
+    for (const pid_t child : children_of(pids[i])) pids.push_back(child);
   return pids;
 }
 

@@ -32,7 +32,11 @@ class SshdTest : public testing::Test {
   static std::string read(const std::string& file);
   static TimePoint in(Millis time);
 
-  // The sshd process that serves the only connection (its parent is the listener).
+  // Those that are sshd's own programs.
+  static std::vector<pid_t> children_of(pid_t parent);
+  // How many sshd serves.
+  size_t connections() const;
+  // The processes of sshd that serve them: one each, two since OpenSSH 9.8.
   std::vector<pid_t> session_pids() const;
 
   std::string directory_;
