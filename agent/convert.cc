@@ -71,6 +71,7 @@ void to_proto(const HostFacts& in, v1::InspectReply& out) {
     entry->set_path(wire::clean_text(generation.path, 4096));
     entry->set_created_unix_ms(generation.created_unix_ms);
   }
+  out.set_half_switched(wire::clean_text(in.half_switched, kReasonMax));
   out.set_booted(wire::clean_text(in.booted, 4096));
   out.set_reboot_needed(in.reboot_needed);
   out.set_system_running(wire::clean_text(in.system_running, kTextMax));

@@ -14,6 +14,7 @@
 #include "agent/profile.h"
 #include "agent/tools.h"
 #include "agent/unit_facts.h"
+#include "core/switch_verdict.h"
 #include "core/sys/clock.h"
 
 namespace flurry::agent {
@@ -122,6 +123,8 @@ Result<HostFacts> NixosSystem::inspect(const std::vector<ProfileRef>& user_profi
   }
   ASSIGN_OR_RETURN(out.state, read_system(profiles));
   ASSIGN_OR_RETURN(out.state.failed_units, read_failed_units());
+  if (out.state.running)
+    out.half_switched = half_switched(out.state, real_path(paths_.root, out.state.running->str() + "/etc"));
   out.system = host_system();
   out.unix_ms = sys::unix_ms();
   struct statvfs store {};

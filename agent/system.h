@@ -26,6 +26,7 @@ struct HostFacts {
   std::string booted;                   // empty: unknown
   bool reboot_needed = false;
   std::string system_running;  // "degraded"
+  std::string half_switched;   // why it is between two systems; empty: it isn't
 };
 
 // The host, as far as the agent touches it. Any thread may call any method; calls overlap. Each call

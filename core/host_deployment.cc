@@ -188,8 +188,13 @@ void HostDeployment::settle_unchanged() {
 }
 
 bool HostDeployment::is_committed(const ProfileDerivation& built) const {
-  const bool runs = !built.profile.is_system() || facts_->state.running == built.out ||
-                    (facts_->wrapped && facts_->state.running == facts_->wrapped);
+  const SystemState& state = facts_->state;
+  const auto is_it = [&](const std::optional<StorePath>& path) {
+    return path == built.out || (facts_->wrapped && path == facts_->wrapped);
+  };
+  // What runs says little where a switch was broken off.
+  const bool runs = !built.profile.is_system() || (is_it(state.running) && facts_->half_switched.empty() &&
+                                                   (!state.boot_default || is_it(state.boot_default)));
   return runs && profile_state(facts_->state, built.profile).path == built.out;
 }
 

@@ -42,6 +42,7 @@ struct HostFacts {
   std::string system;                  // "x86_64-linux"
   long long clock_skew_ms = 0;         // its wall clock minus ours
   std::optional<std::string> held_by;  // "01J… of alice@laptop (checking)"; none: free
+  std::string half_switched;           // why it is between two systems; empty: it isn't
 };
 
 // A deployment as its host tells it.

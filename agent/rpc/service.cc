@@ -132,6 +132,12 @@ grpc::Status AgentService::Check(grpc::ServerContext* context, const v1::CheckRe
   }
   const auto facts = system_.inspect({}, false);
   if (!facts) return status_of(facts.error());
+  if (!facts->half_switched.empty()) {
+    auto* out = reply->add_results();
+    out->set_name("system");
+    out->set_required(true);
+    out->set_message(wire::clean_text(facts->half_switched, kMessageMax));
+  }
   for (const auto& unit : facts->state.failed_units) reply->add_failed_units(wire::clean_text(unit, 256));
   return grpc::Status::OK;
 }

@@ -67,6 +67,7 @@ Result<Inspection> to_inspection(const v1::InspectReply& reply, long long now_un
   if (reply.unix_ms() < 0 || reply.unix_ms() > kUnixMsMax)
     return Error{ErrorKind::kInvalidInput, "the host's clock shows no time that there is"};
   out.facts.clock_skew_ms = reply.unix_ms() - now_unix_ms;
+  out.facts.half_switched = reply.half_switched();
   out.booted = reply.booted();
   out.reboot_needed = reply.reboot_needed();
   out.system_running = reply.system_running();
@@ -77,6 +78,7 @@ Result<Inspection> to_inspection(const v1::InspectReply& reply, long long now_un
   }
   if (reply.has_last()) out.last = to_past(reply.last());
   out.notes.assign(reply.notes().begin(), reply.notes().end());
+  if (!reply.half_switched().empty()) out.notes.push_back(reply.half_switched() + "; deploy again");
   for (const auto& generation : reply.generations()) {
     ASSIGN_OR_RETURN(StorePath path, StorePath::parse(generation.path()));
     out.generations.push_back({generation.number(), std::move(path), generation.created_unix_ms()});
