@@ -23,6 +23,8 @@ namespace {
 
 constexpr Millis kJournalctlTimeout{5'000};
 constexpr Millis kKillTimeout{10'000};
+constexpr Millis kDeadmanLeaves{2'000};
+constexpr Millis kStopPatience{5'000};
 constexpr Millis kStartTimeout{65'000};  // somewhat more than start_unit() takes at most
 constexpr int kJournalTries = 5;
 // All that a switch prints about itself, with the status of each failed unit.
@@ -158,7 +160,11 @@ Result<void> NixosSystem::disarm_deadman(const DeploymentId& id) const {
   ::unlink(targets_file(id).c_str());
   // The deadman that drives a deployment to its end must not stop itself before it is through; it ends then.
   if (is_deadman_) return {};
-  return stop_unit(unit_name("deadman", id) + ".service");
+  const std::string service = unit_name("deadman", id) + ".service";
+  // It reads that all is over, and leaves.
+  ASSIGN_OR_RETURN(const bool has_left, wait_for_end(service, kDeadmanLeaves));
+  if (has_left) return {};
+  return stop_unit(service);
 }
 
 Result<SwitchExit> NixosSystem::run_switch(const effect::RunSwitch& what, const ActivationSpec& spec,
@@ -242,7 +248,7 @@ Result<void> NixosSystem::start_switch(const effect::RunSwitch& what, const Acti
   RETURN_IF_ERROR(start_unit(unit));
   // A start that was under way when its driver died comes to life only now.
   ASSIGN_OR_RETURN(const auto late, running_of(others, spec.deployment));
-  for (const auto& other : late) RETURN_IF_ERROR(stop_unit(other));
+  for (const auto& other : late) RETURN_IF_ERROR(end_unit(other, kStopPatience));
   return {};
 }
 
@@ -255,7 +261,7 @@ Result<SwitchExit> NixosSystem::stop_switches(const effect::StopSwitch& what, co
   add(units.forward, units.back);
   ASSIGN_OR_RETURN(const auto running, running_of(units.forward, spec.deployment));
   for (const auto& unit : running)
-    if (const auto stopped = stop_unit(unit); !stopped) failure = stopped.error();
+    if (const auto stopped = end_unit(unit, kStopPatience); !stopped) failure = stopped.error();
   if (failure) return *failure;
   return SwitchExit{std::nullopt, what.unit.empty() ? "" : output_of(what.unit, kJournalTries)};
 }

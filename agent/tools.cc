@@ -1,5 +1,7 @@
 #include "agent/tools.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <sstream>
@@ -13,6 +15,7 @@ namespace {
 constexpr size_t kOutputMax = 4 << 20;
 // systemd is busy while a switch restarts half the host.
 constexpr Millis kSystemdTimeout{60'000};
+constexpr int kPauseMs = 50;
 constexpr const char* kRunningStates = "--state=active,activating,reloading,refreshing,deactivating";
 
 std::vector<std::string> systemd_run(const TransientUnit& unit, bool with_where_known) {
@@ -74,12 +77,30 @@ Result<bool> is_unit_running(const std::string& unit) {
 Result<void> stop_unit(const std::string& unit) {
   ASSIGN_OR_RETURN(const bool runs, is_unit_running(unit));
   if (!runs) return {};
-  // Waits for the job, and fails for a unit that ended and was unloaded meanwhile.
-  const auto stopped = run_tool_checked({"systemctl", "stop", "--", unit}, kSystemdTimeout);
+  // Waits for the job, and fails for a unit that ended and was unloaded meanwhile. Unless it is quiet it
+  // looks afterwards for what may start the unit again, and so for a unit that is gone.
+  const auto stopped = run_tool_checked({"systemctl", "stop", "--quiet", "--", unit}, kSystemdTimeout);
   ASSIGN_OR_RETURN(const bool still_runs, is_unit_running(unit));
   if (!still_runs) return {};
   if (!stopped) return stopped.error();
   return Error{ErrorKind::kFailed, unit + " still runs after it was stopped"};
+}
+
+Result<bool> wait_for_end(const std::string& unit, Millis patience) {
+  for (const TimePoint until = sys::now() + patience;; ::poll(nullptr, 0, kPauseMs)) {
+    ASSIGN_OR_RETURN(const bool runs, is_unit_running(unit));
+    if (!runs) return true;
+    if (sys::now() >= until) return false;
+  }
+}
+
+Result<void> end_unit(const std::string& unit, Millis patience) {
+  ASSIGN_OR_RETURN(const bool runs, is_unit_running(unit));
+  if (!runs) return {};
+  RETURN_IF_ERROR(run_tool({"systemctl", "kill", "--signal=TERM", "--", unit}, kSystemdTimeout));
+  ASSIGN_OR_RETURN(const bool has_ended, wait_for_end(unit, patience));
+  if (has_ended) return {};
+  return stop_unit(unit);
 }
 
 Result<std::map<std::string, std::string>> unit_properties(const std::string& unit,

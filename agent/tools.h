@@ -45,6 +45,13 @@ Result<bool> is_unit_running(const std::string& unit);
 // Stops it and waits until it is gone; fine where there is none.
 Result<void> stop_unit(const std::string& unit);
 
+// As stop_unit, for a transient service that is nothing without its processes: they get SIGTERM, and
+// `patience` to end. Only then is it stopped; `systemctl stop` names the unit once more, when it may be gone.
+Result<void> end_unit(const std::string& unit, Millis patience);
+
+// Returns true as soon as it does not run; false after `patience`.
+Result<bool> wait_for_end(const std::string& unit, Millis patience);
+
 // The values of some properties of one loaded unit, or of systemd itself where `unit` is empty; what it
 // doesn't know is missing.
 Result<std::map<std::string, std::string>> unit_properties(const std::string& unit,

@@ -36,7 +36,7 @@ case $1 in
     done < "$FAKE/units" ;;
   show) cat "$FAKE/properties" ;;
   start) shift 3; for unit; do echo "$unit" >> "$FAKE/units"; done ;;
-  stop) grep -vx "$pattern" "$FAKE/units" > "$FAKE/left"; mv "$FAKE/left" "$FAKE/units" ;;
+  stop | kill) grep -vx "$pattern" "$FAKE/units" > "$FAKE/left"; mv "$FAKE/left" "$FAKE/units" ;;
   is-system-running) cat "$FAKE/state"; exit 1 ;;
 esac
 )";
@@ -191,7 +191,22 @@ TEST_F(NixosUnitsTest, ASwitchExcludesOnlyUnitsThatRun) {
   EXPECT_TRUE(was_called("--property=Conflicts=flurry-switch-" + id + ".service")) << log();
   EXPECT_FALSE(was_called("flurry-boot-" + id)) << "it may be gone, and must not be named: " << log();
   EXPECT_TRUE(was_called("--property=IgnoreOnIsolate=yes")) << log();
-  EXPECT_TRUE(was_called("systemctl stop -- flurry-switch-" + id + ".service")) << "it came to life late";
+  EXPECT_TRUE(was_called("systemctl kill --signal=TERM -- flurry-switch-" + id + ".service"))
+      << "it came to life late";
+}
+
+TEST_F(NixosUnitsTest, WhatIsStoppedIsNotNamedOnceItIsGone) {
+  const std::string id = record_.spec.deployment.str();
+  put("units", "flurry-switch-" + id + ".service\n");
+  ASSERT_TRUE(system_.perform(effect::StopSwitch{}, record_, {}));
+  EXPECT_TRUE(was_called("systemctl kill --signal=TERM -- flurry-switch-" + id + ".service")) << log();
+  EXPECT_FALSE(was_called("systemctl stop")) << log();
+  put("log", "");
+  ASSERT_TRUE(system_.perform(effect::DisarmDeadman{}, record_, {}));
+  EXPECT_FALSE(was_called("systemctl stop")) << log();
+  put("units", unit_ + "\n");  // one that does not leave
+  ASSERT_TRUE(system_.perform(effect::DisarmDeadman{}, record_, {}));
+  EXPECT_TRUE(was_called("systemctl stop --quiet -- " + unit_)) << log();
 }
 
 TEST_F(NixosUnitsTest, AWayBackStartsTheBusAndTheTargetsThatWereActive) {
