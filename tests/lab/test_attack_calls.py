@@ -46,17 +46,15 @@ def test_a_checks_command_that_a_signal_ends_takes_the_release_back(lab):
 def test_many_checks_at_once_take_nothing_from_a_deployment(lab):
     checking = flake_of(lab, "first", SLOW_CHECKS, name="checking")
     before = agent_process(lab)
-    crowd = [lab.start_flurry("check", checking, stdout=subprocess.DEVNULL) for _ in range(12)]
+    crowd = [lab.start_flurry("check", checking, stderr=subprocess.STDOUT) for _ in range(12)]
     try:
         code, ended, why = deploy(lab, flake_of(lab, "beside", {"own": {"command": ["true"]}}))
         assert any(one.poll() is None for one in crowd), "they had ended before: this shows nothing"
         assert int(lab.enter("h1", "pgrep -fx 'sleep 2' | wc -l")) <= 8
         assert (code, ended) == (0, {"h1": "succeeded"}), why
-        said = []
-        for one in crowd:
-            said.append((one.wait(timeout=180), one.stderr.read()))
-        assert any("try again in a moment" in text for _, text in said), said
-        assert any(code == 0 for code, _ in said), said
+        said = [(one.communicate(timeout=180)[0], one.returncode) for one in crowd]
+        assert any("try again in a moment" in text for text, _ in said), said
+        assert any(code == 0 for _, code in said), said
     finally:
         for one in crowd:
             one.kill()
