@@ -14,6 +14,9 @@ void run_one(std::string_view text) {
     total += unit.name.size() + unit.state.size();
   }
   FLURRY_CHECK(total <= text.size());
+  for (const auto& job : agent::parse_job_list(text))
+    FLURRY_CHECK(!job.unit.empty() && !job.type.empty() && text.find(job.unit) != std::string_view::npos);
+  for (const auto& unit : agent::parse_unit_properties(text)) FLURRY_CHECK(!unit.empty());
 }
 
 }  // namespace flurry::fuzz
