@@ -51,7 +51,7 @@ void PlainReporter::copied(const std::string& host, const CopyAccount& account) 
 void PlainReporter::ended(const std::string& host, const HostResult& result, Millis elapsed) {
   const Palette palette(output_.err_color);
   say(host, palette.by_outcome(result.outcome, describe(result)) + " after " + format_duration(elapsed));
-  for (const auto& line : memory_.failure_lines(host, result)) say(host, "    " + line);
+  for (const auto& line : memory_.explaining_lines(host, result)) say(host, "    " + line);
   memory_.end(host, result, elapsed);
   copy_said_.erase(host);
 }

@@ -9,6 +9,7 @@ namespace flurry {
 namespace {
 
 constexpr size_t kLastLinesMax = 20;
+constexpr size_t kDryRunLinesMax = 200;
 
 // Worst first.
 constexpr std::array kOrder{Outcome::kRollbackFailed, Outcome::kSuperseded,      Outcome::kUnknown,
@@ -151,6 +152,7 @@ void RunMemory::copied(const CopyAccount& account) {
 }
 
 void RunMemory::start(const DeploymentInfo& info) {
+  goal_ = info.goal;
   hosts_ = info.hosts;
   elapsed_.clear();
   copied_ = {};
@@ -169,7 +171,13 @@ void RunMemory::end(const std::string& host, const HostResult& result, Millis el
   if (is_good(result.outcome)) last_lines_.erase(host);
 }
 
-std::vector<std::string> RunMemory::failure_lines(const std::string& host, const HostResult& result) const {
+std::vector<std::string> RunMemory::explaining_lines(const std::string& host,
+                                                     const HostResult& result) const {
+  if (is_good(result.outcome) && goal_ == Goal::kDryActivate) {
+    auto would = clean_lines(result.output, kDryRunLinesMax);
+    if (would.empty()) would.emplace_back("the dry run names nothing that would be touched");
+    return would;
+  }
   if (is_good(result.outcome)) return {};
   std::vector<std::string> lines = clean_lines(result.reason);
   std::vector<std::string> output = clean_lines(result.output, kLastLinesMax);

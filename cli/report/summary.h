@@ -36,13 +36,15 @@ class RunMemory {
   void copied(const CopyAccount& account);
   void end(const std::string& host, const HostResult& result, Millis elapsed);
 
-  // What explains a failure, a line each: the reason and the last output. Empty where nothing failed.
-  std::vector<std::string> failure_lines(const std::string& host, const HostResult& result) const;
+  // What explains a failure, a line each: the reason and the last output; of a dry run what it would do.
+  // Empty otherwise.
+  std::vector<std::string> explaining_lines(const std::string& host, const HostResult& result) const;
   // The table of hosts, and the last line: what the exit code means.
   std::string summary(const std::vector<HostResult>& results, int exit_code, Millis elapsed,
                       const Palette& palette) const;
 
  private:
+  Goal goal_ = Goal::kSwitch;
   std::vector<std::string> hosts_;
   std::map<std::string, Millis> elapsed_;
   CopyAccount copied_;  // of all hosts

@@ -103,7 +103,7 @@ void TtyReporter::copied(const std::string&, const CopyAccount& account) { memor
 
 void TtyReporter::ended(const std::string& host, const HostResult& result, Millis elapsed) {
   area_.end(host, result, elapsed);
-  const auto details = memory_.failure_lines(host, result);
+  const auto details = memory_.explaining_lines(host, result);
   memory_.end(host, result, elapsed);
   if (details.empty()) return;
   std::string text = clean_line(host) + " | " + palette_.by_outcome(result.outcome, describe(result)) + "\n";
