@@ -54,6 +54,14 @@ void to_proto(const Observation& in, v1::Observation& out) {
   const auto from = told.is_system() ? record.before.running : profile_state(record.before, told).path;
   if (from) out.set_from_path(from->str());
   out.set_to_path(told.new_path.str());
+  for (const auto& profile : record.spec.profiles) {
+    auto& change = *out.add_profiles();
+    change.set_name(profile.name);
+    const auto named = profile_state(record.before, profile).path;
+    if (named) change.set_from_path(named->str());
+    change.set_to_path(profile.new_path.str());
+    change.set_taken_from(profile.taken_from);
+  }
   out.set_goal(std::string(to_string(record.spec.goal)));
   out.set_started_unix_ms(record.started_unix_ms);
   out.set_ended_unix_ms(record.ended_unix_ms);
@@ -70,8 +78,10 @@ void to_proto(const HostFacts& in, v1::InspectReply& out) {
     entry->set_number(generation.number);
     entry->set_path(wire::clean_text(generation.path, 4096));
     entry->set_created_unix_ms(generation.created_unix_ms);
+    entry->set_profile(wire::clean_text(generation.profile, kTextMax));
   }
   out.set_half_switched(wire::clean_text(in.half_switched, kReasonMax));
+  for (const auto& user : in.unknown_users) out.add_unknown_users(wire::clean_text(user, kTextMax));
   out.set_booted(wire::clean_text(in.booted, 4096));
   out.set_reboot_needed(in.reboot_needed);
   out.set_system_running(wire::clean_text(in.system_running, kTextMax));

@@ -3,9 +3,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
+#include "agent/activation_script.h"
 #include "agent/boot_default.h"
 #include "agent/checks.h"
 #include "agent/file_io.h"
@@ -24,6 +26,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSystemProfileLink = "/nix/var/nix/profiles/system";
 constexpr Millis kSystemctlTimeout{20'000};
+constexpr size_t kUserGenerationsMax = 1000;
+constexpr size_t kScriptMax = 64 << 10;
 
 std::string root_link(const Paths& paths, const DeploymentId& id, const std::string& which) {
   return paths.gc_roots() + "/" + id.str() + "-" + which;
@@ -38,6 +42,38 @@ template <typename T>
 Result<EffectValue> value(Result<T> result) {
   if (!result) return result.error();
   return EffectValue{*std::move(result)};
+}
+
+// The system's, then each profile's; a user may make links that are no generations at all.
+std::vector<Generation> generations_of(const Paths& paths, const std::vector<ProfileRef>& profiles) {
+  auto out = list_generations(paths.root, kSystemProfileLink);
+  for (const auto& profile : profiles) {
+    auto found = list_generations(paths.root, profile.path);
+    const size_t begin = found.size() - std::min(found.size(), kUserGenerationsMax);
+    for (size_t i = begin; i < found.size(); ++i) {
+      if (!StorePath::parse(found[i].path)) continue;
+      out.push_back(std::move(found[i]));
+      out.back().profile = profile.name;
+    }
+  }
+  return out;
+}
+
+// A system is switched by its own program, tested before it is committed. What a deploy-rs script does
+// besides would never run.
+Result<void> refuse_own_script(const std::string& file, const std::string& name) {
+  std::error_code error;
+  const fs::path real = fs::canonical(file, error);
+  if (error == std::errc::no_such_file_or_directory) return {};
+  const auto script = error ? Result<std::string>(sys::errno_error("open " + file, error.value()))
+                            : read_file(real.string(), kScriptMax);
+  if (script && only_switches(*script)) return {};
+  return Error{ErrorKind::kUnsupported,
+               name +
+                   " brings an activation script of its own (deploy-rs-activate does more than "
+                   "switch-to-configuration), which flurry would not run: move those steps into the NixOS "
+                   "configuration (a systemd unit, system.activationScripts) and use activate.nixos, or "
+                   "give the profile another name than \"system\", then the script is run"};
 }
 
 }  // namespace
@@ -57,7 +93,7 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   if (std::holds_alternative<effect::ArmDeadman>(what)) return no_value(arm_deadman(spec.deployment));
   if (std::holds_alternative<effect::DisarmDeadman>(what)) return no_value(disarm_deadman(spec.deployment));
   if (const auto* run = std::get_if<effect::RunSwitch>(&what))
-    return value(run_switch(*run, spec, std::move(stop)));
+    return value(run_noted(*run, spec, std::move(stop)));
   if (const auto* stopped = std::get_if<effect::StopSwitch>(&what))
     return value(stop_switches(*stopped, spec));
   if (const auto* start = std::get_if<effect::StartUnits>(&what)) return no_value(start_units(start->units));
@@ -70,10 +106,32 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   if (const auto* set = std::get_if<effect::SetProfile>(&what))
     return no_value(set_profile(paths_, spec.profiles.at(set->profile), set->path));
   if (const auto* restore = std::get_if<effect::RestoreProfile>(&what))
-    return no_value(restore_profile(paths_, spec.profiles.at(restore->profile),
-                                    profile_state(record.before, spec.profiles.at(restore->profile)),
-                                    spec.profiles.at(restore->profile).new_path, record.started_unix_ms));
+    return no_value(this->restore(*restore, record));
   return Error{ErrorKind::kUnsupported, "not an effect of the system"};
+}
+
+// A user profile's activation that ended well is remembered, a failed one as well: the link says neither.
+Result<SwitchExit> NixosSystem::run_noted(const effect::RunSwitch& what, const ActivationSpec& spec,
+                                          std::stop_token stop) {
+  auto exit = run_switch(what, spec, std::move(stop));
+  const bool is_well = exit && exit->exit_code == 0;
+  if (is_well && what.action == effect::SwitchAction::kActivate)
+    note_activated(paths_, spec.profiles.at(what.profile));
+  return exit;
+}
+
+// Going back must not depend on a disk that has room, so a note that can't be written stops nothing.
+Result<void> NixosSystem::restore(const effect::RestoreProfile& what, const ActivationRecord& record) const {
+  const ProfileSpec& profile = record.spec.profiles.at(what.profile);
+  const ProfileState before = profile_state(record.before, profile);
+  const bool is_activated_again = record.spec.goal != Goal::kBoot;
+  if (!profile.is_system() && before.path) {
+    if (is_activated_again || !before.is_activated) [[maybe_unused]]
+      const auto noted = note_unactivated(paths_, profile, *before.path);
+    else
+      note_activated(paths_, profile);
+  }
+  return restore_profile(paths_, profile, before, profile.new_path, record.started_unix_ms);
 }
 
 Result<ActivationSpec> NixosSystem::admit(ActivationSpec spec) {
@@ -100,6 +158,7 @@ Result<void> NixosSystem::admit_system(ProfileSpec& profile) const {
   if (system && *system != host_system() && *system != host_system() + "\n")
     return Error{ErrorKind::kInvalidInput,
                  name + " is built for another kind of machine than this " + host_system()};
+  RETURN_IF_ERROR(refuse_own_script(path + "/deploy-rs-activate", name));
   profile.wrapped = wrapped_system(paths_.root, profile.new_path);
   profile.etc = real_path(paths_.root, profile.runs_as().str() + "/etc");
   return {};
@@ -109,6 +168,12 @@ Result<void> NixosSystem::admit_user_profile(ProfileSpec& profile) const {
   ASSIGN_OR_RETURN(const Account account, find_account(profile.user));
   if (profile.path.empty()) profile.path = default_profile_path(paths_, account, profile.name);
   profile.has_activation = activation_kind(paths_, profile.new_path) != ActivationKind::kNone;
+  if (profile.needs_activation && !profile.has_activation)
+    return Error{
+        ErrorKind::kInvalidInput,
+        profile.new_path.str() +
+            " brings nothing to activate (neither deploy-rs-activate nor activate): wrap the path in "
+            "one of deploy-rs's lib.SYSTEM.activate.*, in activate.noop where nothing shall run"};
   return {};
 }
 
@@ -117,7 +182,10 @@ Result<HostFacts> NixosSystem::inspect(const std::vector<ProfileRef>& user_profi
   std::vector<ProfileRef> profiles;
   for (const auto& profile : user_profiles) {
     const auto account = find_account(profile.user);
-    if (!account) continue;  // without its user there is no such profile; a deployment says why
+    if (!account) {  // without its user there is no such profile
+      out.unknown_users.push_back(profile.user);
+      continue;
+    }
     profiles.push_back(profile);
     if (profile.path.empty()) profiles.back().path = default_profile_path(paths_, *account, profile.name);
   }
@@ -130,7 +198,7 @@ Result<HostFacts> NixosSystem::inspect(const std::vector<ProfileRef>& user_profi
   struct statvfs store {};
   if (::statvfs((paths_.root + "/nix/store").c_str(), &store) == 0)
     out.store_free_bytes = static_cast<uint64_t>(store.f_bavail) * store.f_frsize;
-  if (with_generations) out.generations = list_generations(paths_.root, kSystemProfileLink);
+  if (with_generations) out.generations = generations_of(paths_, profiles);
   if (out.state.profile) out.wrapped = wrapped_system(paths_.root, *out.state.profile);
   const std::string booted_link = paths_.root + "/run/booted-system";
   if (const auto booted = store_path_of_link(booted_link)) out.booted = booted->str();
@@ -153,7 +221,10 @@ Result<SystemState> NixosSystem::read_system(const Profiles& profiles) const {
   out.profile = std::move(system.path);
   out.generation = system.generation;
   for (const auto& profile : profiles)
-    if (!profile.is_system()) out.user_profiles[profile.name] = read_profile(paths_.root, profile.path);
+    if (!profile.is_system()) {
+      ProfileState& state = out.user_profiles[profile.name] = read_profile(paths_.root, profile.path);
+      state.is_activated = is_activated(paths_, profile, state);
+    }
   ASSIGN_OR_RETURN(out.boot_id, read_boot_id());
   out.etc = real_path(paths_.root, "/etc/static");
   out.boot_default = read_boot_default(paths_.root);

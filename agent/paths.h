@@ -19,6 +19,7 @@ struct Paths {
   std::string status(const std::string& unit) const { return status_dir() + "/" + unit; }
   std::string state() const { return root + "/var/lib/flurry"; }
   std::string journals() const { return state() + "/deployments"; }
+  std::string unactivated() const { return state() + "/unactivated"; }
   std::string agents() const {
     return state() + "/agent";
   }  // a directory for each build, named by its SHA-256

@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr Millis kNixEnvTimeout{60'000};
 constexpr Millis kToolTimeout{20'000};
+constexpr size_t kNoteMax = 1024;
 
 std::vector<std::string> split(const std::string& line, char separator) {
   std::vector<std::string> out(1);
@@ -40,6 +41,11 @@ Result<void> run_for(const ProfileRef& profile, std::vector<std::string> argv, M
   }
   RETURN_IF_ERROR(run_tool_checked(std::move(argv), timeout));
   return {};
+}
+
+// A link's path may be longer than a file's name can be.
+std::string note_file(const Paths& paths, const ProfileRef& profile) {
+  return paths.unactivated() + "/" + sha256_hex(profile.path);
 }
 
 std::string generation_link(const std::string& link, uint64_t number) {
@@ -134,9 +140,30 @@ Result<ActivationCommand> activation_command(const Paths& paths, const ProfileRe
   return out;
 }
 
+Result<void> note_unactivated(const Paths& paths, const ProfileRef& profile, const StorePath& closure) {
+  if (activation_kind(paths, closure) == ActivationKind::kNone) {
+    note_activated(paths, profile);
+    return {};
+  }
+  RETURN_IF_ERROR(make_private_dir(paths.unactivated()));
+  return write_file_durably(note_file(paths, profile), closure.str());
+}
+
+// Where the note can't be taken away, the worst is that an activation is run once more.
+void note_activated(const Paths& paths, const ProfileRef& profile) {
+  if (::unlink(note_file(paths, profile).c_str()) == 0) [[maybe_unused]]
+    const auto synced = sync_dir(paths.unactivated());
+}
+
+bool is_activated(const Paths& paths, const ProfileRef& profile, const ProfileState& state) {
+  const auto noted = read_file(note_file(paths, profile), kNoteMax);
+  return !noted || !state.path || *noted != state.path->str();
+}
+
 Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const StorePath& closure) {
   const std::string link = paths.root + profile.path;
   if (read_profile(paths.root, profile.path).path == closure) return {};
+  if (!profile.is_system()) RETURN_IF_ERROR(note_unactivated(paths, profile, closure));
   RETURN_IF_ERROR(
       run_for(profile, {"mkdir", "-p", "--", fs::path(link).parent_path().string()}, kToolTimeout));
   return run_for(profile, {"nix-env", "-p", link, "--set", closure.str()}, kNixEnvTimeout);
@@ -145,7 +172,8 @@ Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const St
 Result<void> restore_profile(const Paths& paths, const ProfileRef& profile, const ProfileState& before,
                              const StorePath& new_path, long long since_unix_ms) {
   const std::string link = paths.root + profile.path;
-  if (read_profile(paths.root, profile.path) == before)
+  const ProfileState present = read_profile(paths.root, profile.path);
+  if (present.path == before.path && present.generation == before.generation)
     return forget_generation(paths, profile, new_path, since_unix_ms);
   if (before.generation && before.path) {
     const auto switched =

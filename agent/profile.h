@@ -44,7 +44,14 @@ struct ActivationCommand {
 Result<ActivationCommand> activation_command(const Paths& paths, const ProfileRef& profile,
                                              const StorePath& closure, effect::SwitchAction action);
 
-// Makes `closure` the newest generation, unless the profile names it already.
+// What a profile's link was made to name and whose activation has not ended well since; kept on disk, so that
+// no later deployment takes the link for an activation. A profile that others activated has no such note.
+Result<void> note_unactivated(const Paths& paths, const ProfileRef& profile, const StorePath& closure);
+void note_activated(const Paths& paths, const ProfileRef& profile);
+bool is_activated(const Paths& paths, const ProfileRef& profile, const ProfileState& state);
+
+// Makes `closure` the newest generation, unless the profile names it already. It counts as not activated
+// then.
 Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const StorePath& closure);
 
 // Makes the profile name what it named before; takes a profile away that did not exist, and generations of

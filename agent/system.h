@@ -13,6 +13,7 @@ struct Generation {
   uint64_t number = 0;
   std::string path;
   long long created_unix_ms = 0;
+  std::string profile = {};  // of a user; empty: the system's
 };
 
 // What a host says of itself, for preflight and `flurry status`.
@@ -22,11 +23,12 @@ struct HostFacts {
   std::string system;                // "x86_64-linux"
   long long unix_ms = 0;
   uint64_t store_free_bytes = 0;
-  std::vector<Generation> generations;  // of the system, oldest first
+  std::vector<Generation> generations;  // of each profile, oldest first
   std::string booted;                   // empty: unknown
   bool reboot_needed = false;
-  std::string system_running;  // "degraded"
-  std::string half_switched;   // why it is between two systems; empty: it isn't
+  std::string system_running;                   // "degraded"
+  std::string half_switched;                    // why it is between two systems; empty: it isn't
+  std::vector<std::string> unknown_users = {};  // of profiles that were asked about
 };
 
 // The host, as far as the agent touches it. Any thread may call any method; calls overlap. Each call

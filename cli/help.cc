@@ -213,10 +213,12 @@ VerbSpec rollback_spec() {
       Verb::kRollback,
       "rollback",
       "go back to an earlier generation",
-      "Takes each selected host back to its newest generation before the present one, or\n"
-      "to generation N. This is a deployment of its own, with the same checks, confirmation\n"
-      "and way back as `flurry deploy`. When a host does not have the generation, nothing\n"
-      "is done on any host. Asks first when someone sits at the terminal.",
+      "Takes every profile that a selected host declares back to its last committed\n"
+      "generation before the present one, a second time further back; with --to N its\n"
+      "system alone, to generation N. A profile with none before it stays, and is named.\n"
+      "This is a deployment of its own, with the same checks, confirmation and\n"
+      "way back as `flurry deploy`. When a host has nothing to go back to, nothing is done\n"
+      "on any host. Asks first when someone sits at the terminal.",
       {"on", "parallel", "to", "no-magic-rollback", "confirm-timeout", "allow-no-rollback", "yes", "output",
        "schema", "override-input", "option", "impure", "show-trace", "verbose", "help"},
       {kGood, kUsage, {2, "evaluation failed"}, kConnection, kRolledBack, kLook, kSkipped, kStopped},

@@ -70,11 +70,18 @@ struct HostListing {
   std::vector<std::string> requires_hosts;
 };
 
+// What a deployment did, or was to do, to one profile.
+struct PastChange {
+  std::string profile, from_path, to_path;
+  uint64_t taken_from = 0;  // a rollback: the generation that it went back to; 0: no rollback
+};
+
 // A deployment as a host remembers it.
 struct PastDeployment {
   std::string deployment, who, revision, goal, phase, outcome, reason, from_path, to_path;
   long long started_unix_ms = 0;
   long long ended_unix_ms = 0;
+  std::vector<PastChange> changes = {};
 };
 
 struct StatusReport {

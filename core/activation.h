@@ -234,6 +234,7 @@ class Activation {
   // In activation_profiles.cc: profiles that this deployment changes; the others already are what they shall
   // be.
   bool changes(size_t index) const;
+  bool is_active(size_t index) const;
   std::optional<size_t> first_changed(size_t from = 0) const;
   Millis for_each_profile(Millis timeout) const;
   const ProfileSpec& profile(size_t index) const { return record_.spec.profiles[index]; }

@@ -20,8 +20,15 @@ bool Activation::changes(size_t index) const {
     case Goal::kBoot:
       return !is_set;
     default:
-      return !is_set || (spec.is_system() && !runs);
+      return !is_set || (spec.is_system() ? !runs : !is_active(index));
   }
+}
+
+// A user profile that its link names may never have been activated: it was only to be set, or its activation
+// failed and nothing was to be undone.
+bool Activation::is_active(size_t index) const {
+  const ProfileSpec& spec = profile(index);
+  return !spec.has_activation || profile_state(record_.before, spec).is_activated;
 }
 
 std::optional<size_t> Activation::first_changed(size_t from) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,6 +43,7 @@ struct ProfileSpec : ProfileRef {
   std::optional<StorePath> wrapped = {};
   // Where its system's own etc lies; nothing where it brings none. The host finds out.
   std::optional<std::string> etc = {};
+  uint64_t taken_from = 0;  // a rollback: the generation that it goes back to; 0: no rollback
 
   // What /run/current-system names once this system runs.
   const StorePath& runs_as() const { return wrapped ? *wrapped : new_path; }

@@ -21,9 +21,10 @@ constexpr size_t kHostsMax = 10'000;
 enum class BuildOn { kLocal, kTarget };
 
 struct ProfileConfig {
-  std::string user = "root";  // who owns the profile
-  bool has_path = false;      // false: nixosConfigurations.<host>'s toplevel; only legal for "system"
-  std::string link;           // of a user's profile; empty: where Nix keeps it for that user
+  std::string user = "root";      // who owns the profile
+  bool has_path = false;          // false: nixosConfigurations.<host>'s toplevel; only legal for "system"
+  std::string link;               // of a user's profile; empty: where Nix keeps it for that user
+  bool needs_activation = false;  // of a user's profile: one that brings nothing to run is a mistake
   bool operator==(const ProfileConfig&) const = default;
 };
 

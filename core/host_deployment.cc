@@ -68,7 +68,7 @@ std::vector<action::Any> HostDeployment::next(TimePoint now, bool may_proceed) {
     stage_ = Stage::kWaiting;
     if (!may_proceed) return {};
     proceeded_ = true;
-    next_ = ticket_.fixed_path ? Next::kBegin : Next::kBuild;
+    next_ = ticket_.fixed.empty() ? Next::kBuild : Next::kBegin;
   }
   return start(now);
 }
@@ -109,11 +109,13 @@ std::vector<action::Any> HostDeployment::prepare() {
   next_ = Next::kProceed;
   std::vector<action::Any> out;
   if (needs_host()) out.push_back(action::Connect{});
-  if (ticket_.fixed_path)
-    system_ =
-        HostDerivations{{{system_profile(*ticket_.fixed_path), *ticket_.fixed_path, *ticket_.fixed_path}}};
-  else
+  if (ticket_.fixed.empty()) {
     out.push_back(action::Evaluate{});
+    return out;
+  }
+  system_.emplace();
+  for (const auto& fixed : ticket_.fixed)
+    system_->profiles.push_back({fixed.profile, fixed.path, fixed.path});
   return out;
 }
 
@@ -159,14 +161,33 @@ void HostDeployment::on_connected(const Result<ActionValue>& result) {
                                        " s; set it and try again");
   if (needs_a_way_back() && !facts_->state.running)
     return fail(Stage::kPreflight, std::string(kNoRunningSystem) + std::string(kAllowNoRollback));
+  if (const std::string unknown = unknown_user(); !unknown.empty()) return fail(Stage::kPreflight, unknown);
   if (stage_ == Stage::kPreflight && !system_) stage_ = Stage::kEvaluate;
   settle_unchanged();
+}
+
+// Empty: the host has the user of every profile that it is to get.
+std::string HostDeployment::unknown_user() const {
+  if (!activates(options_.goal)) return "";
+  std::vector<ProfileRef> wanted;
+  for (const auto& fixed : ticket_.fixed) wanted.push_back(fixed.profile);
+  if (wanted.empty()) wanted = ordered_profiles(host_);
+  const auto& unknown = facts_->unknown_users;
+  for (const auto& profile : wanted)
+    if (std::find(unknown.begin(), unknown.end(), profile.user) != unknown.end())
+      return "profile " + profile.name + ": there is no user " + profile.user +
+             " on this host; create the user, or name another in the profile's `user`";
+  return "";
 }
 
 // Said before anything is built for the host. What its agent alone can know, it refuses later.
 bool HostDeployment::needs_a_way_back() const {
   const bool switches = options_.goal == Goal::kSwitch || options_.goal == Goal::kTest;
-  const bool has_system = ticket_.fixed_path || host_.profiles.count(std::string(kSystemProfile)) > 0;
+  const bool has_system =
+      ticket_.fixed.empty()
+          ? host_.profiles.count(std::string(kSystemProfile)) > 0
+          : std::any_of(ticket_.fixed.begin(), ticket_.fixed.end(),
+                        [](const FixedProfile& fixed) { return fixed.profile.is_system(); });
   return switches && has_system && !options_.allow_no_rollback;
 }
 
@@ -195,7 +216,8 @@ bool HostDeployment::is_committed(const ProfileDerivation& built) const {
   // What runs says little where a switch was broken off.
   const bool runs = !built.profile.is_system() || (is_it(state.running) && facts_->half_switched.empty() &&
                                                    (!state.boot_default || is_it(state.boot_default)));
-  return runs && profile_state(facts_->state, built.profile).path == built.out;
+  const ProfileState held = profile_state(state, built.profile);
+  return runs && held.path == built.out && held.is_activated;
 }
 
 std::vector<StorePath> HostDeployment::paths() const {
@@ -319,6 +341,7 @@ ActivationSpec HostDeployment::spec() const {
   spec.who = options_.who;
   spec.revision = options_.revision;
   for (const auto& built : system_->profiles) spec.profiles.push_back({built.profile, built.out});
+  for (size_t i = 0; i < ticket_.fixed.size(); ++i) spec.profiles[i].taken_from = ticket_.fixed[i].generation;
   spec.expected_running = facts_->state.running;
   spec.goal = options_.goal;
   spec.magic_rollback = options_.magic_rollback && host_.magic_rollback;

@@ -43,6 +43,7 @@ struct HostFacts {
   long long clock_skew_ms = 0;         // its wall clock minus ours
   std::optional<std::string> held_by;  // "01J… of alice@laptop (checking)"; none: free
   std::string half_switched;           // why it is between two systems; empty: it isn't
+  std::vector<std::string> unknown_users = {};  // of profiles that were asked about
 };
 
 // A deployment as its host tells it.
@@ -111,10 +112,17 @@ struct DeploymentOptions {
   std::optional<Millis> confirm_timeout;  // over the host's setting
 };
 
+// A closure that the host already has, to which a profile shall go (`flurry rollback`).
+struct FixedProfile {
+  ProfileRef profile;
+  StorePath path;
+  uint64_t generation = 0;  // that it is taken from
+};
+
 // What is one host's own in a deployment.
 struct HostTicket {
-  std::string nonce;                    // secret until it confirms
-  std::optional<StorePath> fixed_path;  // a system that the host already has (`flurry rollback`): only that
+  std::string nonce;                     // secret until it confirms
+  std::vector<FixedProfile> fixed = {};  // where not empty: these profiles, and nothing that the flake says
 };
 
 // One host's way through a deployment (CONTRACT section 2), as a state machine without I/O. At most one
@@ -162,6 +170,7 @@ class HostDeployment {
   std::string told_of_confirmation(const AgentView& view) const;
   std::string what_the_host_does() const;
   void settle_unchanged();
+  std::string unknown_user() const;
   bool is_committed(const ProfileDerivation& profile) const;
   void fail(Stage stage, const std::string& reason, std::optional<ErrorKind> cause = {});
   void wait(Next then, TimePoint until);

@@ -27,7 +27,8 @@ std::vector<ProfileRef> ordered_profiles(const HostConfig& host) {
     const bool is_taken =
         std::any_of(out.begin(), out.end(), [&](const ProfileRef& ref) { return ref.name == name; });
     if (config == host.profiles.end() || is_taken) continue;
-    out.push_back({name, config->second.user, name == kSystemProfile ? kSystemLink : config->second.link});
+    out.push_back({name, config->second.user, name == kSystemProfile ? kSystemLink : config->second.link,
+                   config->second.needs_activation});
   }
   return out;
 }

@@ -17,6 +17,7 @@ struct ProfileRef {
   std::string name;
   std::string user;  // owns the profile, and runs its activation
   std::string path;  // of its link; empty: where Nix keeps it for that user, which the host knows
+  bool needs_activation = false;  // a closure that brings nothing to run is a mistake
 
   bool is_system() const { return name == kSystemProfile; }
 };

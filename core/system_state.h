@@ -14,6 +14,8 @@ namespace flurry {
 struct ProfileState {
   std::optional<StorePath> path;
   std::optional<uint64_t> generation;
+  // False: we made the link name it, and its activation has not ended well since.
+  bool is_activated = true;
   bool operator==(const ProfileState&) const = default;
 };
 

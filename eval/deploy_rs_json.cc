@@ -196,7 +196,7 @@ Result<ProfileConfig> to_profile(const Profile& profile, const std::string& plac
     return wrong(place + ".user",
                  "is missing, and so is sshUser, which stands in for it: write user = \"root\"");
   RETURN_IF_ERROR(check_profile_user(*user, place + ".user"));
-  return ProfileConfig{*user, true, profile.link.value_or("")};
+  return ProfileConfig{*user, true, profile.link.value_or(""), true};
 }
 
 // One name stands for NixOS itself here, which is tested before its profile is set.

@@ -70,7 +70,7 @@ std::string_view drift_of(const StatusReport& report) {
   for (const auto& [name, path] : report.desired_profiles) {
     const auto state = report.state.user_profiles.find(name);
     const bool is_set = state != report.state.user_profiles.end() && state->second.path;
-    if (!is_set || state->second.path->str() != path) return "drifted";
+    if (!is_set || state->second.path->str() != path || !state->second.is_activated) return "drifted";
   }
   if (report.desired.empty() && !report.desired_profiles.empty()) return "in-sync";
   if (report.desired.empty() || !report.state.running) return "unknown";
@@ -169,6 +169,9 @@ std::string status_text(const StatusReport& report, long long now, const Palette
   for (const auto& [name, held] : state.user_profiles) {
     const std::string number = held.generation ? ", generation " + std::to_string(*held.generation) : "";
     out += row("profile", clean_line(name) + ": " + path_text(held.path ? held.path->str() : "") + number);
+    if (!held.is_activated)
+      out += row("", palette.yellow(clean_line(name) +
+                                    ": set, but its activation has not ended well; deploy again"));
     const auto wanted = report.desired_profiles.find(name);
     if (wanted != report.desired_profiles.end() && (!held.path || held.path->str() != wanted->second))
       out += row("desired", clean_line(name) + ": " + path_text(wanted->second));

@@ -191,6 +191,7 @@ void JsonReporter::status(const StatusReport& report) {
     profile.set_name(name);
     if (held.path) profile.set_path(held.path->str());
     profile.set_generation(held.generation.value_or(0));
+    profile.set_is_unactivated(!held.is_activated);
     const auto wanted = report.desired_profiles.find(name);
     if (wanted != report.desired_profiles.end()) profile.set_desired(wanted->second);
   }

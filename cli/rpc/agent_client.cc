@@ -145,6 +145,14 @@ Result<AgentView> AgentClient::confirm(const DeploymentId& deployment, const std
   return view_of(reply, deployment);
 }
 
+Result<std::vector<PastDeployment>> AgentClient::history(uint32_t count, TimePoint deadline) {
+  v1::HistoryRequest request;
+  request.set_count(count);
+  ASSIGN_OR_RETURN(const v1::HistoryReply reply,
+                   channel_->call(&v1::Agent::Stub::History, request, deadline));
+  return to_history(reply);
+}
+
 Result<std::vector<CheckReport>> AgentClient::check(const HealthPolicy& policy, TimePoint deadline) {
   v1::CheckRequest request;
   wire::to_proto(policy, *request.mutable_health());

@@ -19,6 +19,7 @@ struct GenerationEntry {
   uint64_t number = 0;
   StorePath path;
   long long created_unix_ms = 0;
+  std::string profile = {};  // of a user; empty: the system's
 };
 
 // Everything that Inspect tells.
@@ -51,6 +52,8 @@ class AgentClient {
   Result<void> begin(const ActivationSpec& spec, TimePoint deadline);
   Result<AgentView> observe(const DeploymentId& deployment, uint64_t seen, Millis wait);
   Result<AgentView> confirm(const DeploymentId& deployment, const std::string& nonce, TimePoint deadline);
+  // Newest first; at most `count`, 100 where it is more.
+  Result<std::vector<PastDeployment>> history(uint32_t count, TimePoint deadline);
   Result<std::vector<CheckReport>> check(const HealthPolicy& policy, TimePoint deadline);
 
  private:

@@ -29,6 +29,8 @@ PastDeployment to_past(const v1::Observation& o) {
   past.to_path = o.to_path();
   past.started_unix_ms = o.started_unix_ms();
   past.ended_unix_ms = o.ended_unix_ms();
+  for (const auto& change : o.profiles())
+    past.changes.push_back({change.name(), change.from_path(), change.to_path(), change.taken_from()});
   return past;
 }
 
@@ -77,12 +79,20 @@ Result<Inspection> to_inspection(const v1::InspectReply& reply, long long now_un
     out.facts.held_by = out.active->deployment + " of " + out.active->who + " (" + out.active->phase + ")";
   }
   if (reply.has_last()) out.last = to_past(reply.last());
+  out.facts.unknown_users.assign(reply.unknown_users().begin(), reply.unknown_users().end());
   out.notes.assign(reply.notes().begin(), reply.notes().end());
   if (!reply.half_switched().empty()) out.notes.push_back(reply.half_switched() + "; deploy again");
   for (const auto& generation : reply.generations()) {
     ASSIGN_OR_RETURN(StorePath path, StorePath::parse(generation.path()));
-    out.generations.push_back({generation.number(), std::move(path), generation.created_unix_ms()});
+    out.generations.push_back(
+        {generation.number(), std::move(path), generation.created_unix_ms(), generation.profile()});
   }
+  return out;
+}
+
+std::vector<PastDeployment> to_history(const v1::HistoryReply& reply) {
+  std::vector<PastDeployment> out;
+  for (const auto& deployment : reply.deployments()) out.push_back(to_past(deployment));
   return out;
 }
 

@@ -6,6 +6,7 @@
 
 namespace flurry::v1 {
 class CheckReply;
+class HistoryReply;
 class InspectReply;
 class Observation;
 }  // namespace flurry::v1
@@ -17,6 +18,7 @@ namespace flurry {
 
 Result<AgentView> to_view(const v1::Observation& o);
 Result<Inspection> to_inspection(const v1::InspectReply& reply, long long now_unix_ms);
+std::vector<PastDeployment> to_history(const v1::HistoryReply& reply);
 std::vector<CheckReport> to_reports(const v1::CheckReply& reply, FailedUnits failed_units);
 
 }  // namespace flurry

@@ -1,6 +1,5 @@
-#include <algorithm>
-
 #include "cli/verbs/ask_hosts.h"
+#include "cli/verbs/rollback_choice.h"
 #include "cli/verbs/rollout_run.h"
 #include "cli/verbs/verbs.h"
 
@@ -9,25 +8,8 @@ namespace {
 
 constexpr Millis kSessionTimeout{60'000};
 
-// Where one host shall go: generation --to N, else the newest one before the present that names
-// another system. Only committed systems are generations, whoever made them.
-Result<StorePath> choose_target(const Inspection& inspection, std::optional<unsigned long long> to) {
-  const auto& generations = inspection.generations;
-  const auto present = inspection.facts.state.generation;
-  const GenerationEntry* best = nullptr;
-  for (const auto& generation : generations) {
-    if (to ? generation.number != *to : !present || generation.number >= *present) continue;
-    if (!to && inspection.facts.state.profile == generation.path) continue;
-    if (!best || generation.number > best->number) best = &generation;
-  }
-  if (best) return best->path;
-  std::string known;
-  for (const auto& generation : generations)
-    known += (known.empty() ? "" : ", ") + std::to_string(generation.number);
-  return Error{ErrorKind::kInvalidInput, (to ? "there is no generation " + std::to_string(*to)
-                                             : std::string("there is no generation before this one")) +
-                                             "; the host has: " + (known.empty() ? "none" : known)};
-}
+// More than a host is likely to be taken back in a row.
+constexpr uint32_t kPastMax = 60;
 
 }  // namespace
 
@@ -37,18 +19,22 @@ int run_rollback(Context& context) {
   const auto agent = find_agent_binary();
   if (!agent) return fail_run(context, agent.error());
 
-  using Answer = Result<StorePath>;
-  const auto targets = ask_hosts<Answer>(
-      context, *fleet, *agent, kSessionTimeout,
-      [&](size_t, Result<std::unique_ptr<HostSession>> session) -> Answer {
-        if (!session) return session.error();
-        ASSIGN_OR_RETURN(const Inspection inspection,
-                         (*session)->agent().inspect({}, true, sys::now() + kSessionTimeout));
-        return choose_target(inspection, context.options.to_generation);
-      });
+  using Answer = Result<RollbackChoice>;
+  const auto targets =
+      ask_hosts<Answer>(context, *fleet, *agent, kSessionTimeout,
+                        [&](size_t host, Result<std::unique_ptr<HostSession>> session) -> Answer {
+                          if (!session) return session.error();
+                          AgentClient& client = (*session)->agent();
+                          const TimePoint deadline = sys::now() + kSessionTimeout;
+                          const HostConfig& config = fleet->hosts[host];
+                          ASSIGN_OR_RETURN(const Inspection inspection,
+                                           client.inspect(ordered_profiles(config), true, deadline));
+                          ASSIGN_OR_RETURN(const auto past, client.history(kPastMax, deadline));
+                          return choose_rollback(config, inspection, past, context.options.to_generation);
+                        });
   if (!targets) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
 
-  std::vector<std::optional<StorePath>> paths;
+  std::vector<std::vector<FixedProfile>> fixed;
   for (size_t i = 0; i < targets->size(); ++i) {
     const Answer& target = (*targets)[i];
     // All or none: half a fleet on another release by a typing error helps nobody.
@@ -58,14 +44,14 @@ int run_rollback(Context& context) {
       context.reporter.failed(error.message + "; nothing was done on any host", is_users ? 1 : 3);
       return is_users ? 1 : 3;
     }
-    context.reporter.note(fleet->hosts[i].name.str() + ": back to " + target->str());
-    paths.emplace_back(*target);
+    for (const auto& note : target->notes) context.reporter.note(fleet->hosts[i].name.str() + ": " + note);
+    fixed.push_back(target->profiles);
   }
   const std::string question =
       "Roll back " + std::to_string(fleet->hosts.size()) + " hosts: " + name_some(*fleet) + "?";
   if (!agreed(context, question))
     return fail_run(context, {ErrorKind::kCancelled, "not agreed to: nothing was done"});
-  return run_rollout(context, *fleet, Goal::kSwitch, std::move(paths));
+  return run_rollout(context, *fleet, Goal::kSwitch, std::move(fixed));
 }
 
 }  // namespace flurry

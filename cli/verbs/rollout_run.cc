@@ -59,7 +59,7 @@ bool needs_agent(Goal goal) { return goal != Goal::kBuild; }
 }  // namespace
 
 int run_rollout(Context& context, const Fleet& fleet, Goal goal,
-                std::vector<std::optional<StorePath>> fixed_paths) {
+                std::vector<std::vector<FixedProfile>> fixed) {
   AgentBinary agent;
   if (needs_agent(goal)) {
     auto found = find_agent_binary();
@@ -87,7 +87,7 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
   std::vector<HostTicket> tickets;
   for (size_t i = 0; i < fleet.hosts.size(); ++i) {
     info.hosts.push_back(fleet.hosts[i].name.str());
-    tickets.push_back({make_nonce(), fixed_paths.empty() ? std::nullopt : fixed_paths[i]});
+    tickets.push_back({make_nonce(), fixed.empty() ? std::vector<FixedProfile>() : fixed[i]});
   }
   context.reporter.started(info);
 

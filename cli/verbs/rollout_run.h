@@ -7,10 +7,10 @@
 
 namespace flurry {
 
-// Deploys to every host of `fleet` and reports it all, as `deploy` and `rollback` both do. `fixed_paths`
-// is empty, or holds for each host the system that it already has and shall go to.
+// Deploys to every host of `fleet` and reports it all, as `deploy` and `rollback` both do. `fixed` is
+// empty, or holds for each host what it already has and shall go to.
 int run_rollout(Context& context, const Fleet& fleet, Goal goal,
-                std::vector<std::optional<StorePath>> fixed_paths);
+                std::vector<std::vector<FixedProfile>> fixed);
 
 // True when the user agrees to `question`, or was not to be asked (--yes, or nobody sits there).
 bool agreed(const Context& context, const std::string& question);

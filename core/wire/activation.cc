@@ -92,7 +92,7 @@ Result<ProfileRef> from_proto(const v1::ProfileRef& in) {
     return invalid("profile: name", "must be 1 to 64 letters, digits, '.', '_' or '-'");
   if (!is_plain_name(in.user()) || in.user().size() > kUserNameMax)
     return invalid("profile: user", "must be the name of a user");
-  ProfileRef out{in.name(), in.user(), ""};
+  ProfileRef out{in.name(), in.user(), "", in.needs_activation()};
   if (!in.path().empty()) {
     ASSIGN_OR_RETURN(out.path, parse_profile_path(in.path()));
   }
@@ -116,6 +116,7 @@ Result<std::vector<ProfileSpec>> profiles_from(const v1::ActivationSpec& in) {
     out.push_back({std::move(ref), *std::move(new_path), !profile.is_passive()});
     ASSIGN_OR_RETURN(out.back().wrapped, parse_optional_path("profiles: wrapped", profile.wrapped()));
     ASSIGN_OR_RETURN(out.back().etc, parse_optional_file("profiles: etc", profile.etc()));
+    out.back().taken_from = profile.taken_from();
   }
   return out;
 }
@@ -218,6 +219,7 @@ Result<SystemState> from_proto(const v1::SystemState& in) {
     auto& state = out.user_profiles[profile.name()];
     ASSIGN_OR_RETURN(state.path, parse_optional_path("user_profiles", profile.path()));
     if (profile.generation() != 0) state.generation = profile.generation();
+    state.is_activated = !profile.is_unactivated();
   }
   return out;
 }
@@ -261,6 +263,7 @@ void to_proto(const ProfileRef& in, v1::ProfileRef& out) {
   out.set_name(in.name);
   out.set_user(in.user);
   out.set_path(in.path);
+  out.set_needs_activation(in.needs_activation);
 }
 
 void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
@@ -275,6 +278,7 @@ void to_proto(const ActivationSpec& in, v1::ActivationSpec& out) {
     to.set_is_passive(!profile.has_activation);
     if (profile.wrapped) to.set_wrapped(profile.wrapped->str());
     if (profile.etc) to.set_etc(clean_text(*profile.etc, kFileMax));
+    to.set_taken_from(profile.taken_from);
   }
   if (in.expected_running) out.set_expected_running(in.expected_running->str());
   out.set_goal(std::string(to_string(in.goal)));
@@ -303,6 +307,7 @@ void to_proto(const SystemState& in, v1::SystemState& out) {
     profile.set_name(name);
     if (state.path) profile.set_path(state.path->str());
     profile.set_generation(state.generation.value_or(0));
+    profile.set_is_unactivated(!state.is_activated);
   }
 }
 

@@ -166,3 +166,61 @@ def test_homes_of_a_machine_that_is_not_nixos_are_deployed_alone(pair):
     assert (code, ended) == (0, {"h2": "succeeded"}), why
     assert "tool-alone" in link(pair, "h2", "plain", "tool")
     assert pair.host_state("h2") == before
+
+
+def roll_back(lab, flake, host):
+    code, _, err = lab.flurry("rollback", flake, "--on", host, "--yes")
+    return code, err
+
+
+def test_a_rollback_of_homes_alone_leaves_the_system(pair):
+    def flake(release):
+        return deploy_flake(pair.dir, {}, health=HEALTH, flurry={"defaults": TIMES, "hosts": {
+            "h2": {"profiles": {"tool": {"user": "plain", "path": program(release)}}}}}, name=f"homes-{release}")
+    assert deploy(pair, flake("back1"))[0] == 0
+    assert deploy(pair, flake("back2"))[0] == 0
+    before = pair.host_state("h2")
+    code, err = roll_back(pair, flake("back2"), "h2")
+    assert code == 0, err
+    assert "tool-back1" in link(pair, "h2", "plain", "tool")
+    assert pair.host_state("h2") == before
+    code, _, err = pair.flurry("rollback", flake("back2"), "--on", "h2", "--to", "1", "--yes")
+    assert code == 1 and "declares no system profile" in err
+
+
+def test_a_rollback_takes_every_declared_profile_back_and_then_further(settled):
+    before = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "back1"}, all_profiles("31", "31", "31"))
+    assert deploy(settled, flake)[0] == 0
+    first = facts(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "back2"}, all_profiles("32", "32", "32"))
+    assert deploy(settled, flake)[0] == 0
+    code, err = roll_back(settled, flake, "h1")
+    assert code == 0, err
+    assert facts(settled, "h1") == first
+    code, err = roll_back(settled, flake, "h1")
+    assert code == 0, err
+    assert facts(settled, "h1") == before
+
+
+def test_a_home_that_was_only_set_is_activated_by_the_next_deployment(settled):
+    before = greeting(settled, "h1")
+    flake = flake_of(settled, "h1", {"release": "base"}, all_profiles(home_release="41", tool="2"))
+    assert deploy(settled, flake, "--goal", "boot")[:2] == (0, {"h1": "staged"})
+    assert "home-41" in link(settled, "h1", "plain", "home") and greeting(settled, "h1") == before
+    assert status(settled, flake, "h1")["drift"] == "drifted"
+    code, ended, why = deploy(settled, flake)
+    assert (code, ended) == (0, {"h1": "succeeded"}), why
+    assert greeting(settled, "h1") == "plain /home/plain 41"
+    assert status(settled, flake, "h1")["drift"] == "in-sync"
+    assert deploy(settled, flake)[:2] == (0, {"h1": "unchanged"})
+
+
+def test_a_home_whose_failed_activation_stays_is_activated_again(settled):
+    flake = flake_of(settled, "h1", {"release": "base"},
+                     all_profiles(home_release="51", tool="2", home_extra="[ -e /var/may-pass ]"),
+                     autoRollback=False)
+    assert deploy(settled, flake)[:2] == (5, {"h1": "rollback-failed"})
+    assert deploy(settled, flake)[:2] == (5, {"h1": "rollback-failed"})
+    settled.enter("h1", "touch /var/may-pass")
+    assert deploy(settled, flake)[:2] == (0, {"h1": "succeeded"})

@@ -28,7 +28,7 @@ std::vector<HostConfig> configs_of(const Plan& plan) {
 
 std::vector<HostTicket> tickets_for(const Plan& plan) {
   std::vector<HostTicket> out;
-  for (const size_t host : plan.hosts) out.push_back({.nonce = plan.nonce(host), .fixed_path = {}});
+  for (const size_t host : plan.hosts) out.push_back({.nonce = plan.nonce(host), .fixed = {}});
   return out;
 }
 

@@ -291,5 +291,34 @@ TEST(Status, SaysDriftAndWhatIsWrong) {
             "x: not reachable\n  error       no route\n");
 }
 
+TEST(PlainReporter, TellsWhatADryRunWouldDo) {
+  Fixture f;
+  PlainReporter reporter({f.out, f.err}, f.clock, 0);
+  reporter.started({"01J", ".", "", Goal::kDryActivate, "alice@laptop", {"web", "db"}});
+  reporter.ended("web",
+                 {Outcome::kStaged, Stage::kEnded, "",
+                  "would restart the following units: nginx.service\nwould stop \x1b[2J", "", ""},
+                 Millis(500));
+  reporter.ended("db", {Outcome::kStaged, Stage::kEnded, "", "", "", ""}, Millis(500));
+  EXPECT_NE(f.err.text().find("web |     would restart the following units: nginx.service\n"),
+            std::string::npos)
+      << f.err.text();
+  EXPECT_NE(f.err.text().find("db |     the dry run names nothing that would be touched\n"),
+            std::string::npos);
+  EXPECT_EQ(f.err.text().find('\x1b'), std::string::npos);
+}
+
+TEST(Drift, AProfileThatIsSetAndWasNeverActivatedIsNotInSync) {
+  StatusReport report{.host = "web"};
+  report.state.user_profiles["home"] = {*StorePath::parse("/nix/store/00000000000000000000000000000000-home"),
+                                        4};
+  report.desired_profiles["home"] = "/nix/store/00000000000000000000000000000000-home";
+  EXPECT_EQ(drift_of(report), "in-sync");
+  report.state.user_profiles["home"].is_activated = false;
+  EXPECT_EQ(drift_of(report), "drifted");
+  EXPECT_NE(status_text(report, 0, Palette(false)).find("its activation has not ended well"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace flurry

@@ -232,12 +232,45 @@ TEST(Rollout, StopsAtTheGoal) {
 
 TEST(Rollout, GoesToAFixedSystemWithoutEvaluatingOrCopying) {
   World world(1);
-  world.tickets_[0].fixed_path = path('3');
+  world.tickets_[0].fixed = {{system_profile(path('3')), path('3'), 4}};
   const auto results = world.run();
   EXPECT_EQ(results[0].outcome, Outcome::kSucceeded);
   EXPECT_EQ(results[0].to_path, path('3').str());
   EXPECT_FALSE(world.did("h1 evaluate"));
   EXPECT_FALSE(world.did("h1 copy"));
+}
+
+TEST(Rollout, GoesToFixedProfilesOfUsersAndLeavesTheSystemAlone) {
+  World world(1);
+  const ProfileRef home{"home", "alice", ""};
+  world.tickets_[0].fixed = {{home, path('3'), 4}};
+  world.facts[0] = {.state = {.user_profiles = {{"home", {path('4'), 5}}}}};
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kSucceeded) << "no running system is needed: " << results[0].reason;
+  EXPECT_EQ(results[0].from_path, path('4').str());
+  EXPECT_EQ(results[0].to_path, path('3').str());
+}
+
+TEST(Rollout, AProfileThatWasNeverActivatedIsNotUnchanged) {
+  World world(1);
+  world.tickets_[0].fixed = {{{"home", "alice", ""}, path('3'), 4}};
+  world.facts[0] = {.state = {.user_profiles = {{"home", {path('3'), 5}}}}};
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kUnchanged);
+  world.facts[0].state.user_profiles["home"].is_activated = false;
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kSucceeded);
+}
+
+TEST(Rollout, AUserThatTheHostLacksIsToldBeforeAnythingIsBuilt) {
+  World world(1);
+  world.hosts_[0].profiles["home"] = {.user = "alice", .has_path = true};
+  world.facts[0] = {.state = {.running = path('1')}, .unknown_users = {"alice"}};
+  const auto results = world.run();
+  EXPECT_EQ(results[0].outcome, Outcome::kFailedUnchanged);
+  EXPECT_EQ(results[0].stage, Stage::kPreflight);
+  EXPECT_NE(results[0].reason.find("profile home: there is no user alice"), std::string::npos);
+  EXPECT_FALSE(world.did("h1 build"));
+  world.options_.goal = Goal::kPush;
+  EXPECT_EQ(world.run()[0].outcome, Outcome::kStaged) << "a closure can be copied without its user";
 }
 
 TEST(ExitCode, IsTheWorstOfItsHosts) {

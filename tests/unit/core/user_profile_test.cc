@@ -255,6 +255,21 @@ TEST(UserProfiles, ADryActivationAsksEachOne) {
   EXPECT_EQ(host.all_calls(), "dry sys-new; dry home-new; dry ops-new; ");
 }
 
+TEST(UserProfiles, ThatTheLinkNamesAndThatWereNeverActivatedAreActivated) {
+  Host host;
+  host.state.running = host.state.profile = path("sys-new");
+  host.state.user_profiles = {{"alice", {path("home-new"), 3, false}}, {"ops", {path("ops-new"), 5}}};
+  auto spec = spec_of();
+  const auto record = host.drive(Activation::begin(spec, 1));
+  EXPECT_EQ(record.outcome, Outcome::kSucceeded) << record.reason;
+  EXPECT_EQ(host.all_calls(), "set home-new; activate home-new; set home-new; ");
+
+  host.calls.clear();
+  host.state.user_profiles["alice"].is_activated = false;
+  spec.profiles[1].has_activation = false;  // there is nothing to run
+  EXPECT_EQ(host.drive(Activation::begin(spec, 1)).outcome, Outcome::kUnchanged);
+}
+
 TEST(UserProfiles, AGoalOfBootSetsThemWithoutActivating) {
   Host host;
   const auto record = host.drive(Activation::begin(spec_of(Goal::kBoot), 1));
