@@ -176,34 +176,6 @@ TEST_F(JournalTest, FindsTheLatestUnfinished) {
   EXPECT_EQ((*found)->record.spec.deployment, test_spec(1).deployment);
 }
 
-TEST(Convert, RoundTripsARecord) {
-  auto record = record_in(Phase::kChecking);
-  HealthCheck http;
-  http.name = "web";
-  http.kind = HttpCheck{"http://localhost/", "GET", {{"A", "b"}}, {200, 204}, "ok", true};
-  record.spec.health.checks.push_back(http);
-  record.spec.profiles.push_back({{"home", "alice", "/home/alice/profile"}, kNew, false});
-  record.before.user_profiles["home"] = {kOld, 3};
-  record.spec.profiles[0].wrapped = kOld;
-  record.at = 1;
-  record.back_from = Phase::kAwaitingConfirmation;
-  const auto read = decode_record(encode_record(record));
-  ASSERT_TRUE(read) << read.error().message;
-  EXPECT_EQ(read->spec.health, record.spec.health);
-  EXPECT_EQ(read->before.failed_units, record.before.failed_units);
-  EXPECT_EQ(read->before.generation, record.before.generation);
-  EXPECT_EQ(read->deadline, record.deadline);
-  EXPECT_EQ(read->spec.goal, record.spec.goal);
-  ASSERT_EQ(read->spec.profiles.size(), 2u);
-  EXPECT_EQ(read->spec.profiles[0].wrapped, kOld);
-  EXPECT_EQ(read->spec.profiles[1].user, "alice");
-  EXPECT_EQ(read->spec.profiles[1].new_path, kNew);
-  EXPECT_FALSE(read->spec.profiles[1].has_activation);
-  EXPECT_EQ(read->before.user_profiles, record.before.user_profiles);
-  EXPECT_EQ(read->at, 1u);
-  EXPECT_EQ(read->back_from, Phase::kAwaitingConfirmation);
-}
-
 TEST(Convert, OutputOfAnyBytesStaysReadable) {
   auto record = record_in(Phase::kChecking);
   record.output = "caf\xc3\xa9 \xff\xfe \xed\xa0\x80 \x1b[31m cut \xe2\x82";

@@ -35,6 +35,7 @@ class World {
   // Faults and what agents tell, by host.
   std::map<size_t, Error> connect_fails, evaluate_fails, build_fails, copy_fails, begin_fails;
   std::map<size_t, HostFacts> facts;
+  std::map<size_t, HostDerivations> derivations;
   std::map<size_t, std::deque<Result<ActionValue>>> views;
   std::map<size_t, Result<ActionValue>> always;  // whatever is asked of it once it has begun
   // Interrupt before this turn.
@@ -68,6 +69,9 @@ class World {
 
   std::vector<std::string> log;
   std::vector<TimePoint> confirmed_at;
+  std::map<size_t, ActivationSpec> begun;               // what each host's agent was asked for
+  std::map<size_t, std::vector<std::string>> nonces;    // with which each was confirmed
+  std::map<size_t, std::vector<uint64_t>> asked_since;  // what each Observe had seen
   Millis took{0};
   std::vector<StorePath> bases;  // of the last copy
   bool only_estimated = false;
@@ -96,14 +100,21 @@ class World {
     }
     if (std::holds_alternative<action::Evaluate>(what))
       return or_fault(evaluate_fails, host,
-                      HostDerivations{{{system_profile(path('2')), path('d'), path('2')}}});
+                      derivations.count(host)
+                          ? derivations[host]
+                          : HostDerivations{{{system_profile(path('2')), path('d'), path('2')}}});
     if (std::holds_alternative<action::Build>(what)) return or_fault(build_fails, host, {});
     if (const auto* copy = std::get_if<action::Copy>(&what)) {
       bases = copy->bases;
       only_estimated = copy->only_estimate;
       return or_fault(copy_fails, host, {});
     }
-    if (std::holds_alternative<action::Begin>(what)) return or_fault(begin_fails, host, {});
+    if (const auto* begin = std::get_if<action::Begin>(&what)) {
+      begun.insert_or_assign(host, begin->spec);
+      return or_fault(begin_fails, host, {});
+    }
+    if (const auto* observe = std::get_if<action::Observe>(&what)) asked_since[host].push_back(observe->seen);
+    if (const auto* confirm = std::get_if<action::Confirm>(&what)) nonces[host].push_back(confirm->nonce);
     if (always.count(host)) return always.at(host);
     auto& queue = views[host];
     if (!queue.empty()) {
