@@ -36,6 +36,7 @@ struct Host {
   bool takes_effect = true;  // a failing reactivation still switches
   bool is_check_passing = true;
   bool is_confirmed = true;
+  std::vector<std::string> nonces = {kNonce};  // all at once
   std::optional<Phase> unwritable;  // the journal refuses this phase
   int refusals = 1'000;             // how often
   std::vector<std::string> fails_after_switch;
@@ -117,8 +118,7 @@ struct Host {
       if (is_confirmed && journal && journal->phase == Phase::kAwaitingConfirmation &&
           !machine.is_finished()) {
         is_confirmed = false;
-        inputs.emplace_back(ConfirmReceived{"ffffffffffffffffffffffffffffffff"});
-        inputs.emplace_back(ConfirmReceived{kNonce});
+        for (const auto& nonce : nonces) inputs.emplace_back(ConfirmReceived{nonce});
         continue;
       }
       if (machine.is_finished()) return;
