@@ -56,6 +56,12 @@ class Life {
     return last;
   }
 
+  // Whether it was seen in that phase, which is one that it stays in.
+  bool reaches(const DeploymentId& id, Phase phase) {
+    const auto seen = wait(id, phase);
+    return seen && seen->record.phase == phase;
+  }
+
   Executor executor;
 
  private:

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "agent/deadman.h"
 #include "agent/file_io.h"
 #include "agent/run_switch.h"
@@ -67,7 +69,7 @@ TEST_F(ExecutorTest, RefusesASecondDeployment) {
   system_.is_switch_hanging = true;
   Life life(system_, journal_, paths_);
   ASSERT_TRUE(life.executor.begin(test_spec(1)));
-  life.wait(test_spec(1).deployment, Phase::kSwitching);
+  ASSERT_TRUE(life.reaches(test_spec(1).deployment, Phase::kSwitching));
   EXPECT_TRUE(life.executor.begin(test_spec(1))) << "a repeated call";
   const auto second = life.executor.begin(test_spec(2));
   ASSERT_FALSE(second);
@@ -125,7 +127,7 @@ TEST_F(ExecutorTest, RollBackOnRequest) {
   spec.confirm_timeout = Millis(60'000);
   Life life(system_, journal_, paths_);
   ASSERT_TRUE(life.executor.begin(spec));
-  life.wait(spec.deployment, Phase::kAwaitingConfirmation);
+  ASSERT_TRUE(life.reaches(spec.deployment, Phase::kAwaitingConfirmation));
   EXPECT_FALSE(life.executor.roll_back(spec.deployment, "wrong", "because"));
   EXPECT_TRUE(life.executor.roll_back(spec.deployment, kNonce, "because"));
   EXPECT_EQ(life.wait(spec.deployment)->record.outcome, Outcome::kRolledBack);
@@ -138,11 +140,11 @@ TEST_F(ExecutorTest, AnOrderlyRestartLosesNothing) {
   {
     Life first(system_, journal_, paths_);
     ASSERT_TRUE(first.executor.begin(spec));
-    first.wait(spec.deployment, Phase::kAwaitingConfirmation);
+    ASSERT_TRUE(first.reaches(spec.deployment, Phase::kAwaitingConfirmation));
   }
   EXPECT_TRUE((*journal_.find(spec.deployment))->record.holder_stopped);
   Life second(system_, journal_, paths_);
-  second.wait(spec.deployment, Phase::kAwaitingConfirmation);
+  ASSERT_TRUE(second.reaches(spec.deployment, Phase::kAwaitingConfirmation));
   ASSERT_TRUE(second.executor.confirm(spec.deployment, kNonce));
   EXPECT_EQ(second.wait(spec.deployment)->record.outcome, Outcome::kSucceeded);
 }
@@ -156,7 +158,7 @@ TEST_F(ExecutorTest, ARollbackThatTheJournalRefusedIsNotHandedOverAsAllWell) {
   {
     Life first(system_, journal_, paths_);
     ASSERT_TRUE(first.executor.begin(spec));
-    first.wait(spec.deployment, Phase::kAwaitingConfirmation);
+    ASSERT_TRUE(first.reaches(spec.deployment, Phase::kAwaitingConfirmation));
     ASSERT_TRUE(first.executor.roll_back(spec.deployment, kNonce, "because"));
     const TimePoint until = sys::now() + kPatience;
     while (system_.switches() < 2 && sys::now() < until) ::poll(nullptr, 0, 5);
@@ -250,11 +252,26 @@ TEST(RunSwitch, TellsHowASwitchEnded) {
   ::unlink(status.c_str());
 
   const pid_t wrapper = ::fork();
-  if (wrapper == 0) ::_exit(run_switch_main(status, {"sleep", "30"}));
-  while (!*FileLock::is_held(status + ".lock")) ::usleep(10'000);
+  const std::string pid_file = dir.str() + "/pid";
+  if (wrapper == 0)
+    ::_exit(run_switch_main(status, {"sh", "-c", "echo $$ > $0.new; mv $0.new $0; exec sleep 30", pid_file}));
+  while (!*FileLock::is_held(status + ".lock") || ::access(pid_file.c_str(), F_OK) != 0) ::usleep(10'000);
   ::kill(wrapper, SIGKILL);
   ::waitpid(wrapper, nullptr, 0);
-  EXPECT_FALSE(wait_for_switch(status, {})->exit_code) << "killed";
+  EXPECT_FALSE(wait_for_switch(status, {})->exit_code) << "the wrapper was killed";
+  pid_t left = 0;
+  std::ifstream(pid_file) >> left;
+  ASSERT_GT(left, 1);
+  ::kill(left, SIGKILL);
+}
+
+TEST(RunSwitch, ThatDiesByASignalHasNoExitCode) {
+  for (const char* number : {"KILL", "SEGV", "TERM"}) {
+    const TempDir dir;
+    const std::string status = dir.str() + "/unit";
+    run_switch_main(status, {"sh", "-c", std::string("kill -") + number + " $$"});
+    EXPECT_FALSE(wait_for_switch(status, {})->exit_code) << number;
+  }
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ TEST_F(RpcTest, SpeaksGrpcOverItsSocket) {
   grpc::ClientContext c3;
   EXPECT_EQ(stub->Begin(&c3, begin, &begun).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 
-  life.wait(test_spec().deployment, Phase::kAwaitingConfirmation);
+  ASSERT_TRUE(life.reaches(test_spec().deployment, Phase::kAwaitingConfirmation));
   v1::ConfirmRequest confirm;
   confirm.set_deployment(test_spec().deployment.str());
   confirm.set_nonce(kNonce);
@@ -133,7 +133,7 @@ TEST_F(RpcTest, ConfirmsADeploymentAmongManyCallsOfChecks) {
   v1::BeginReply begun;
   grpc::ClientContext c1;
   EXPECT_TRUE(stub->Begin(&c1, begin, &begun).ok());
-  life.wait(test_spec().deployment, Phase::kAwaitingConfirmation);
+  ASSERT_TRUE(life.reaches(test_spec().deployment, Phase::kAwaitingConfirmation));
   v1::ConfirmRequest confirm;
   confirm.set_deployment(test_spec().deployment.str());
   confirm.set_nonce(kNonce);
