@@ -135,6 +135,8 @@ TEST(FleetJson, SaysWhatIsWrongAndWhere) {
       {host(R"("requires":["web-01"])"), w + "requires: leads round in a circle: no host could be the first"},
       {R"({"hosts":{"a":{"requires":["b"]},"b":{"requires":["c"]},"c":{"requires":["b"]}}})",
        "flurry.hosts.a.requires: leads round in a circle: no host could be the first"},
+      {R"({"hosts":{"a":{},"b":{"requires":["a","c"]},"c":{"requires":["b"]},"d":{"requires":["a"]}}})",
+       "flurry.hosts.b.requires: leads round in a circle: no host could be the first"},
       {host(R"("profilesOrder":["sytem"])"),
        w + "profilesOrder: no profile is named 'sytem' (did you mean 'system'?)"},
       {host(R"("profiles":{"alice":{}})"),
