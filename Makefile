@@ -40,14 +40,15 @@ demo: build
 
 test: unit style model fuzz lab-test
 
-# The long versions of the simulator, the fuzz targets and the model, as long as told: make soak SOAK_SECONDS=3600
+# The long versions of the simulator, the fuzz targets and the model, and whether the tests see harm, as long as told: make soak SOAK_SECONDS=3600
 # And the build with what Debian testing has.
 SOAK_SECONDS ?= 600
 soak: build
-	SIM_SECONDS=$(SOAK_SECONDS) SIM_FIRST=$$(date +%s) build/bin/sim_test --gtest_filter='*AsLongAsAsked'
+	SIM_SECONDS=$(SOAK_SECONDS) SIM_FIRST=$$(date +%s) build/bin/sim_test --gtest_also_run_disabled_tests --gtest_filter='*AsLongAsAsked'
 	tests/fuzz/run --seconds $(SOAK_SECONDS)
 	tests/model/run --long
 	tests/lab/build-on forky
+	tests/mutants/run
 
 unit: build
 	ctest --preset release -j $(JOBS)
@@ -75,6 +76,7 @@ style: deps
 	tests/lint/includes
 	tests/lint/traps | tail -1
 	tests/lint/promises
+	tests/mutants/run --check
 
 # Takes minutes, so `make test` leaves clang-tidy out.
 lint: build style

@@ -54,9 +54,9 @@ TEST(Simulation, HoldsForEverySeedThatOnceFoundADefect) {
 }
 
 // No promise but a tool: SIM_SECONDS=N, for `make soak`. The clock decides only when to stop.
-TEST(Simulation, HoldsForAsLongAsAsked) {
+TEST(Simulation, DISABLED_HoldsForAsLongAsAsked) {
   const std::chrono::seconds asked(from_environment("SIM_SECONDS", 0));
-  if (asked.count() == 0) GTEST_SKIP() << "SIM_SECONDS is not set";
+  ASSERT_GT(asked.count(), 0) << "SIM_SECONDS is not set";
   const auto until = std::chrono::steady_clock::now() + asked;
   uint64_t steps = 0;
   Millis longest{0};
