@@ -21,18 +21,6 @@ void fill_random(unsigned char (&bytes)[N]) {
   FLURRY_CHECK(::getrandom(bytes, N, 0) == static_cast<ssize_t>(N));
 }
 
-std::string make_nonce() {
-  unsigned char bytes[16];
-  fill_random(bytes);
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  for (const unsigned char byte : bytes) {
-    out += kDigits[byte >> 4];
-    out += kDigits[byte & 15];
-  }
-  return out;
-}
-
 DeploymentId make_deployment_id() {
   unsigned char entropy[10];
   fill_random(entropy);
@@ -57,6 +45,18 @@ eval::EvalOptions with_builders(eval::EvalOptions options, const std::string& bu
 bool needs_agent(Goal goal) { return goal != Goal::kBuild; }
 
 }  // namespace
+
+std::string make_nonce() {
+  unsigned char bytes[16];
+  fill_random(bytes);
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const unsigned char byte : bytes) {
+    out += kDigits[byte >> 4];
+    out += kDigits[byte & 15];
+  }
+  return out;
+}
 
 int run_rollout(Context& context, const Fleet& fleet, Goal goal,
                 std::vector<std::vector<FixedProfile>> fixed) {
@@ -108,13 +108,15 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
   return code;
 }
 
+bool is_yes(const std::string& answer) { return answer == "y" || answer == "Y" || answer == "yes"; }
+
 bool agreed(const Context& context, const std::string& question) {
   const bool somebody_is_there = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
   if (context.options.yes || !somebody_is_there) return true;
   std::cerr << question << " [y/N] " << std::flush;
   std::string answer;
   std::getline(std::cin, answer);
-  return answer == "y" || answer == "Y" || answer == "yes";
+  return is_yes(answer);
 }
 
 std::string name_some(const Fleet& fleet) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cli/verbs/context.h"
@@ -11,6 +12,12 @@ namespace flurry {
 // empty, or holds for each host what it already has and shall go to.
 int run_rollout(Context& context, const Fleet& fleet, Goal goal,
                 std::vector<std::vector<FixedProfile>> fixed);
+
+// 128 random bits in 32 hex digits: who knows them can confirm.
+std::string make_nonce();
+
+// Whether what somebody typed is a yes; nothing at all is a no.
+bool is_yes(const std::string& answer);
 
 // True when the user agrees to `question`, or was not to be asked (--yes, or nobody sits there).
 bool agreed(const Context& context, const std::string& question);
