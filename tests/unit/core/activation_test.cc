@@ -37,8 +37,8 @@ struct Host {
   bool is_check_passing = true;
   bool is_confirmed = true;
   std::vector<std::string> nonces = {kNonce};  // all at once
-  std::optional<Phase> unwritable;  // the journal refuses this phase
-  int refusals = 1'000;             // how often
+  std::optional<Phase> unwritable;             // the journal refuses this phase
+  int refusals = 1'000;                        // how often
   std::vector<std::string> fails_after_switch;
   std::function<bool(const ActivationRecord&)> crash;  // true: the driver dies after this write
 

@@ -109,7 +109,7 @@ TEST(Begin, EachHostIsConfirmedWithItsOwnNonce) {
 
 TEST(Begin, AFixedSystemIsBegunAsTheSystem) {
   World world(1);
-  world.tickets_[0].fixed_path = path('5');
+  world.tickets_[0].fixed = {{system_profile(path('5')), path('5')}};
   world.run();
   ASSERT_EQ(world.begun.at(0).profiles.size(), 1u);
   EXPECT_TRUE(world.begun.at(0).profiles[0].is_system());
