@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace flurry::agent {
 namespace {
@@ -29,23 +30,23 @@ TEST(ActivationScript, OfActivateNixosOnlySwitches) {
 }
 
 TEST(ActivationScript, WithStepsOfItsOwnDoesMore) {
-  for (const std::string& own : {
-           "echo pre >> f\n" + kSwitch + "\necho post >> f",
-           kSwitch + "; systemctl restart app",
-           kSwitch + " && touch /done",
-           kSwitch + " | tee /log",
-           "migrate\n" + kSwitch,
-           kSwitch + "\n$(migrate)",
-           "cd $(migrate)\n" + kSwitch,
-           "cd /tmp migrate\n" + kSwitch,
-           "cd \"`migrate`\"\n" + kSwitch,
-           "if migrate; then\n" + kSwitch + "\nfi",
-           "if [[ \"$(migrate)\" == \"1\" ]]\nthen\n" + kSwitch + "\nfi",
-           kSwitch + " \\\n  --more",
-           "sed -i 's/a/b/' /etc/app.conf\n" + kSwitch,
-           "/nix/store/00000000000000000000000000000000-other/bin/switch-to-configuration switch",
-       })
-    EXPECT_FALSE(only_switches(script(own))) << own;
+  const std::vector<std::string> scripts = {
+      "echo pre >> f\n" + kSwitch + "\necho post >> f",
+      kSwitch + "; systemctl restart app",
+      kSwitch + " && touch /done",
+      kSwitch + " | tee /log",
+      "migrate\n" + kSwitch,
+      kSwitch + "\n$(migrate)",
+      "cd $(migrate)\n" + kSwitch,
+      "cd /tmp migrate\n" + kSwitch,
+      "cd \"`migrate`\"\n" + kSwitch,
+      "if migrate; then\n" + kSwitch + "\nfi",
+      "if [[ \"$(migrate)\" == \"1\" ]]\nthen\n" + kSwitch + "\nfi",
+      kSwitch + " \\\n  --more",
+      "sed -i 's/a/b/' /etc/app.conf\n" + kSwitch,
+      "/nix/store/00000000000000000000000000000000-other/bin/switch-to-configuration switch",
+  };
+  for (const auto& own : scripts) EXPECT_FALSE(only_switches(script(own))) << own;
 }
 
 TEST(ActivationScript, ThatNeverSwitchesIsNotASystems) {
