@@ -146,7 +146,10 @@ void Activation::on_untouched(const SystemState& state, const std::string& why) 
     has_met_lock_ = must_switch_again_ = true;
     return look_later(kLockInterval);
   }
-  if (at_ == first_changed()) return end(Outcome::kFailedUnchanged, why);
+  // Somebody else may have made it the profile and the boot default meanwhile.
+  const SystemState& before = record_.before;
+  const bool is_committed = state.profile != before.profile || state.boot_default != before.boot_default;
+  if (at_ == first_changed() && !is_committed) return end(Outcome::kFailedUnchanged, why);
   fail(why);
 }
 
