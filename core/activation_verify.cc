@@ -58,7 +58,9 @@ void Activation::judge_way_back(const SystemState& state) {
   const SwitchRun run = *std::exchange(run_, std::nullopt);
   queued_ = run.report.queued_units;
   const SwitchVerdict verdict = judge_switch(run, record_.before, state, {}, Direction::kBack);
-  const bool is_bad = verdict.kind == SwitchVerdict::Kind::kFailed;
+  // One that met a held lock has brought nothing back, however much the host looks as it did.
+  const bool met_lock = verdict.kind == SwitchVerdict::Kind::kUntouched && state.is_switch_locked;
+  const bool is_bad = verdict.kind == SwitchVerdict::Kind::kFailed || met_lock;
   back_failure_ = is_bad ? std::optional(verdict.why) : std::nullopt;
   const bool is_locked_out = is_bad && run.exit_code != 0 && state.is_switch_locked;
   if (is_locked_out) back_failure_ = "somebody else's switch-to-configuration holds its lock; " + verdict.why;
@@ -132,7 +134,7 @@ std::string Activation::what_is_wrong(const SystemState& state) const {
   if (changes_system() && !may_be_another && state.running != before.running)
     return "the running system is " + (state.running ? state.running->str() : std::string("unknown")) +
            ", not the recorded one" + because;
-  if (changes_system() && is_switched && before.etc && state.etc != before.etc)
+  if (changes_system() && is_switched && state.etc != before.etc)
     return "/etc is not the recorded system's" + because;
   for (size_t i = 0; i < record_.spec.profiles.size(); ++i) {
     const bool is_anothers = profile(i).is_system() ? is_profile_anothers_ : is_running_anothers_;

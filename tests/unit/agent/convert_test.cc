@@ -80,6 +80,9 @@ ActivationRecord full_record() {
   ActivationSpec& spec = record.spec;
   spec.profiles = {{{"home", "alice", "/home/alice/link"}, store_path('1'), false},
                    {{"tools", "bob", "/home/bob/link"}, store_path('2'), false}};
+  spec.profiles[0].needs_activation = spec.profiles[1].needs_activation = true;
+  spec.profiles[0].taken_from = 21;
+  spec.profiles[1].taken_from = 22;
   spec.profiles[0].wrapped = store_path('3');
   spec.profiles[0].etc = "/nix/store/etc-1";
   spec.profiles[1].wrapped = store_path('4');
@@ -101,7 +104,7 @@ ActivationRecord full_record() {
   record.before.generation = 17;
   record.before.boot_id = "boot-1";
   record.before.failed_units = {"a.service", "b.service"};
-  record.before.user_profiles = {{"home", {store_path('8'), 3}}, {"tools", {store_path('9'), 4}}};
+  record.before.user_profiles = {{"home", {store_path('8'), 3, false}}, {"tools", {store_path('9'), 4, false}}};
   record.before.etc = "/nix/store/etc-0";
   record.before.boot_default = store_path('a');
   record.before.leftovers = {"restart-list", "start-list"};
@@ -132,6 +135,8 @@ void expect_same(const ActivationSpec& read, const ActivationSpec& spec) {
     EXPECT_EQ(read.profiles[i].has_activation, spec.profiles[i].has_activation);
     EXPECT_EQ(read.profiles[i].wrapped, spec.profiles[i].wrapped);
     EXPECT_EQ(read.profiles[i].etc, spec.profiles[i].etc);
+    EXPECT_EQ(read.profiles[i].needs_activation, spec.profiles[i].needs_activation);
+    EXPECT_EQ(read.profiles[i].taken_from, spec.profiles[i].taken_from);
   }
   EXPECT_EQ(read.expected_running, spec.expected_running);
   EXPECT_EQ(read.goal, spec.goal);

@@ -156,6 +156,20 @@ TEST(WayBack, IsTriedAgainUntilALockComesFree) {
   EXPECT_EQ(tries, 20);
 }
 
+// Units may run the new configuration where nothing that can be read shows it.
+TEST(WayBack, ThatALockRefusesIsTriedAgainThoughTheHostLooksAsItDid) {
+  World world;
+  world.state.running = kOld;
+  world.state.etc = kOldEtc;
+  int tries = 0;
+  world.switches_back = {[&](SystemState& now) {
+    now.is_switch_locked = ++tries < 5;
+    return now.is_switch_locked ? SwitchExit{11, "Could not acquire lock\n"} : SwitchExit{0, ""};
+  }};
+  EXPECT_EQ(world.finish().outcome, Outcome::kRolledBack);
+  EXPECT_EQ(tries, 5);
+}
+
 TEST(WayBack, ThatALockNeverAllowsIsAFailureAndSaysWhy) {
   World world;
   world.switches_back = {[](SystemState& now) {
