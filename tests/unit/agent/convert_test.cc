@@ -104,7 +104,8 @@ ActivationRecord full_record() {
   record.before.generation = 17;
   record.before.boot_id = "boot-1";
   record.before.failed_units = {"a.service", "b.service"};
-  record.before.user_profiles = {{"home", {store_path('8'), 3, false}}, {"tools", {store_path('9'), 4, false}}};
+  record.before.user_profiles = {{"home", {store_path('8'), 3, false}},
+                                 {"tools", {store_path('9'), 4, false}}};
   record.before.etc = "/nix/store/etc-0";
   record.before.boot_default = store_path('a');
   record.before.leftovers = {"restart-list", "start-list"};
