@@ -266,10 +266,29 @@ Result<SwitchExit> NixosSystem::stop_switches(const effect::StopSwitch& what, co
   return SwitchExit{std::nullopt, what.unit.empty() ? "" : output_of(what.unit, kJournalTries)};
 }
 
+// Sockets first: one whose service runs already can't be started, so that is stopped meanwhile.
 Result<void> NixosSystem::start_units(const std::vector<std::string>& units) const {
-  std::vector<std::string> argv = {"systemctl", "start", "--no-block", "--no-ask-password", "--"};
-  argv.insert(argv.end(), units.begin(), units.end());
-  RETURN_IF_ERROR(run_tool_checked(std::move(argv), kStartTimeout));
+  const auto systemctl = [](std::vector<std::string> argv, const std::vector<std::string>& names) {
+    argv.insert(argv.begin(), {"systemctl", "--no-ask-password"});
+    argv.emplace_back("--");
+    argv.insert(argv.end(), names.begin(), names.end());
+    return run_tool_checked(std::move(argv), kStartTimeout);
+  };
+  std::vector<std::string> sockets;
+  std::vector<std::string> others;
+  for (const auto& unit : units) (unit.ends_with(".socket") ? sockets : others).push_back(unit);
+  for (const auto& socket : sockets) {
+    auto triggered = unit_properties(socket, {"Triggers"});
+    const std::string service = triggered ? (*triggered)["Triggers"] : "";
+    const auto runs = service.empty() ? Result<bool>(false) : is_unit_running(service);
+    if (!runs || !*runs || service.find(' ') != std::string::npos) continue;
+    if (const auto stopped = systemctl({"stop"}, {service}); !stopped) log_warning(stopped.error().message);
+    others.push_back(service);
+  }
+  if (!sockets.empty())
+    if (const auto started = systemctl({"start"}, sockets); !started) log_warning(started.error().message);
+  if (others.empty()) return {};
+  RETURN_IF_ERROR(systemctl({"start", "--no-block"}, others));
   return {};
 }
 
