@@ -29,6 +29,7 @@ struct Host {
   std::optional<ActivationRecord> journal;
   bool is_healthy = true;
   bool can_read_units = true;
+  bool can_run_checks = true;
   int exit = 0;                          // of the switch to the new system
   bool moves_on_failure = false;         // the switch has its effect whatever it exits with
   std::optional<StorePath> set_instead;  // what "set" really sets
@@ -49,6 +50,8 @@ struct Host {
       journal = write->record;
       is_dead = dies_after == journal->phase;
     }
+    if (std::holds_alternative<effect::RunCheck>(what) && !can_run_checks)
+      return Error{ErrorKind::kFailed, "no such program"};
     if (std::holds_alternative<effect::RunCheck>(what))
       return EffectValue{CheckResult{is_healthy, "HTTP 500"}};
     if (const auto* set = std::get_if<effect::SetProfile>(&what)) {
@@ -229,6 +232,13 @@ TEST(ThreeSystems, UnitsThatCannotBeReadAreNotWell) {
   Host host;
   host.can_read_units = false;
   EXPECT_EQ(host.deploy(spec_of()), Outcome::kRolledBack);
+}
+
+TEST(ThreeSystems, AHostWhoseChecksCannotBeRunIsNotWell) {
+  Host host;
+  host.can_run_checks = false;
+  EXPECT_EQ(host.deploy(spec_of()), Outcome::kRolledBack);
+  EXPECT_NE(host.journal->reason.find("no such program"), std::string::npos) << host.journal->reason;
 }
 
 TEST(ThreeSystems, AWayBackThatLeavesUnitsFailedIsNoGoodOne) {
