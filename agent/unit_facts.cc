@@ -121,6 +121,13 @@ bool ended_by_itself(const std::string& unit, long long since_unix_ms) {
          !has_entry(unit, since_unix_ms, {"JOB_TYPE=stop", "JOB_TYPE=restart"});
 }
 
+// A task that was done once (ldconfig.service at the first boot) and whose conditions have since said no.
+bool has_nothing_to_do(const std::string& unit) {
+  auto properties = unit_properties(unit, {"Type", "ConditionResult", "ConditionTimestampMonotonic"});
+  return properties && (*properties)["Type"] == "oneshot" && (*properties)["ConditionResult"] == "no" &&
+         (*properties)["ConditionTimestampMonotonic"] != "0";
+}
+
 MissingUnit missing(const SteadyUnit& recorded, const ListedUnit* now, long long since_unix_ms) {
   using State = MissingUnit::State;
   MissingUnit out{recorded.name, State::kInactive, false, recorded.may_end};
@@ -131,8 +138,9 @@ MissingUnit missing(const SteadyUnit& recorded, const ListedUnit* now, long long
     out.state = State::kStarting;
   } else if (is_masked || !has_unit_file(recorded.name)) {
     out.state = State::kRemoved;
-  } else if (recorded.may_end) {
-    out.ended_by_itself = ended_by_itself(recorded.name, since_unix_ms);
+  } else {
+    out.ended_by_itself = has_nothing_to_do(recorded.name) ||
+                          (recorded.may_end && ended_by_itself(recorded.name, since_unix_ms));
   }
   return out;
 }

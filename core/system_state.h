@@ -39,7 +39,8 @@ struct MissingUnit {
   };
   std::string name;
   State state = State::kInactive;
-  bool ended_by_itself = false;  // it may end, and did, with Result=success and without a job
+  // It may end, and did, with Result=success and without a job; or it is a task that has nothing to do now.
+  bool ended_by_itself = false;
   bool may_end = false;
   bool operator==(const MissingUnit&) const = default;
 };
