@@ -284,6 +284,7 @@ class Activation {
   std::string what_is_wrong(const SystemState& state) const;
   std::string what_is_wrong_with_boot(const SystemState& state) const;
   bool is_third_system(const std::optional<StorePath>& path) const;
+  bool runs_anothers_system(const SystemState& state) const;
   std::string third_systems(const SystemState& state) const;
   std::optional<StorePath> recorded_boot_default() const;
 

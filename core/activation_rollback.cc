@@ -111,7 +111,7 @@ void Activation::verify_only() {
 
 // Somebody else may have switched, or made the release under way the profile and the boot default.
 void Activation::on_state_to_go_back_from(const SystemState& state) {
-  is_running_anothers_ = record_.spec.goal != Goal::kBoot && is_third_system(state.running);
+  is_running_anothers_ = runs_anothers_system(state);
   const auto system = system_index();
   if (system && changes(*system)) {
     is_profile_anothers_ = is_third_system(state.profile);

@@ -40,6 +40,12 @@ bool Activation::is_third_system(const std::optional<StorePath>& path) const {
          *path != profile(*system).runs_as();
 }
 
+// After a reboot the boot menu may have brought it: it is somebody's only where more than that names one.
+bool Activation::runs_anothers_system(const SystemState& state) const {
+  const bool is_chosen = !rebooted_ || is_third_system(state.profile) || is_third_system(state.boot_default);
+  return record_.spec.goal != Goal::kBoot && is_third_system(state.running) && is_chosen;
+}
+
 std::string Activation::third_systems(const SystemState& state) const {
   return "somebody else switched the host meanwhile: it runs " + name_of(state.running) +
          ", its profile names " + name_of(state.profile) +
@@ -72,15 +78,18 @@ void Activation::judge_way_back(const SystemState& state) {
                            "release's configuration in effect; restart it";
 }
 
-// A reboot ends what somebody had started by hand.
+// A reboot ends what somebody had started by hand, and units that only the boot before had generated.
 SystemState Activation::without_what_a_reboot_ends(SystemState state) const {
-  if (rebooted_) std::erase_if(state.missing_units, [](const MissingUnit& unit) { return unit.may_end; });
+  if (rebooted_)
+    std::erase_if(state.missing_units, [](const MissingUnit& unit) {
+      return unit.may_end || unit.state == MissingUnit::State::kRemoved;
+    });
   return state;
 }
 
 void Activation::on_verify(const SystemState& seen) {
   const SystemState state = without_what_a_reboot_ends(seen);
-  is_running_anothers_ = record_.spec.goal != Goal::kBoot && is_third_system(state.running);
+  is_running_anothers_ = runs_anothers_system(state);
   const std::string known = record_.not_undone;
   if (run_ && !is_running_anothers_) judge_way_back(state);
   // Durable before it is gone on with: the next switch back would find nothing to reload.
