@@ -70,6 +70,7 @@ TEST(CheckCalls, OfSomebodyWhoIsGoneEndAndFreeTheirPlaces) {
   std::atomic<bool> is_gone = false;
   std::jthread caller([&] {
     const auto answer = calls.run(named_checks(30), [&] { return is_gone.load(); });
+    ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().kind, ErrorKind::kCancelled);
   });
   EXPECT_TRUE(comes_to(system.now, 8));
