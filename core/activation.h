@@ -182,6 +182,11 @@ class Activation {
     kDone,
   };
 
+  // Whole tries to go back.
+  static constexpr int kAttemptsMax = 2;
+  // Units may pass through a failed state while the old system settles.
+  static constexpr Millis kSettle{10'000};
+
   explicit Activation(ActivationRecord record) : record_(std::move(record)) {}
 
   // The loop, in activation.cc.

@@ -7,11 +7,8 @@
 namespace flurry {
 namespace {
 
-constexpr int kAttemptsMax = 2;
 // An old system whose activation ends the agent would be activated for ever, each time by another process.
 constexpr int kTimesDrivenMax = 10;
-// Units may pass through a failed state while the old system settles.
-constexpr Millis kSettle{10'000};
 // systemd's default timeout of a stop job is 90 s; while jobs wait nothing is known.
 constexpr Millis kJobsMax{120'000};
 // How long stopping a switch that hangs may take; the deadman must not lose patience meanwhile.
@@ -285,7 +282,8 @@ void Activation::on_rollback_error(const Error& error) {
       if (!profile(at_).is_system()) not_undone_ = about(at_) + error.message;
       return restore_next();
   }
-  if (now_ < verify_until_) return look_later(kRetryInterval / 2);
+  const bool is_exhausted = error.kind == ErrorKind::kExhausted && now_ + kRetryInterval < retry_until_;
+  if (now_ < verify_until_ || is_exhausted) return look_later(kRetryInterval / 2);
   end_rollback_failed("what runs could not be read: " + error.message);
 }
 

@@ -9,12 +9,9 @@
 namespace flurry {
 namespace {
 
-// Units may pass through a failed state while the old system settles.
 constexpr Millis kVerifyInterval{500};
-constexpr Millis kSettle{10'000};
 // A lock that somebody else holds is tried again so often.
 constexpr Millis kLockInterval{1'000};
-constexpr int kAttemptsMax = 2;
 
 std::string joined(const std::vector<std::string>& words) {
   std::string out;

@@ -172,6 +172,37 @@ TEST(ActivationLimits, AWayBackThatLacksResourcesIsTriedAgainAndKeepsItsDeadman)
   EXPECT_EQ(switches, 1);
 }
 
+// What is back is not called a failed rollback because nobody could open a file to see it.
+TEST(ActivationLimits, AProofThatLacksResourcesIsLookedForAgain) {
+  ActivationRecord record{.spec = spec_of(Goal::kSwitch)};
+  record.before = SystemState{kOld, kOld, 7, "boot-1", {}};
+  record.phase = Phase::kRollingBack;
+  record.back_from = Phase::kChecking;
+  Activation machine = Activation::recover(record, "boot-1");
+  TimePoint now{Millis(1)};
+  std::vector<ActivationInput> inputs;
+  std::optional<TimePoint> back_at;
+  for (int turn = 0; turn < 1000 && !machine.is_finished(); ++turn) {
+    const auto effects = machine.step(now, std::exchange(inputs, {}));
+    for (const auto& effect : effects) {
+      Result<EffectValue> result = EffectValue{};
+      if (std::holds_alternative<effect::RunSwitch>(effect.what)) {
+        back_at = now;
+        result = EffectValue{SwitchExit{0, ""}};
+      }
+      // For longer than units are given to settle.
+      const bool is_short = back_at && now < *back_at + Millis(25'000);
+      if (std::holds_alternative<effect::ReadState>(effect.what) && is_short)
+        result = Error{ErrorKind::kExhausted, "too many open files"};
+      else if (std::holds_alternative<effect::ReadState>(effect.what))
+        result = EffectValue{SystemState{kOld, kOld, 7, "boot-1", {}}};
+      inputs.emplace_back(EffectEnded{effect.id, result});
+    }
+    if (inputs.empty() && machine.next_wakeup()) now = std::max(now, *machine.next_wakeup());
+  }
+  EXPECT_EQ(machine.record().outcome, Outcome::kRolledBack) << machine.record().reason;
+}
+
 TEST(ActivationLimits, ADryActivationThatHangsIsStoppedAndTouchesNothing) {
   Activation machine = Activation::begin(spec_of(Goal::kDryActivate), 1);
   const size_t run = effect::Any(effect::RunSwitch{kNew, {}, "", false}).index();
