@@ -6,18 +6,10 @@
 #include "cli/report/plain_reporter.h"
 #include "cli/verbs/verbs.h"
 #include "core/sys/clock.h"
+#include "tests/unit/cli/string_sink.h"
 
 namespace flurry {
 namespace {
-
-class StringSink : public Sink {
- public:
-  void write(std::string_view text) override { text_ += text; }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 class NoTransport : public Transport {
  public:

@@ -7,20 +7,12 @@
 
 #include "cli/report/json_reporter.h"
 #include "flurry/v1/event.pb.h"
+#include "tests/unit/cli/string_sink.h"
 
 // What a program reads, field by field. Every value is one of its own, so that none can stand for another.
 
 namespace flurry {
 namespace {
-
-class StringSink : public Sink {
- public:
-  void write(std::string_view text) override { text_ += text; }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 using Strings = std::vector<std::string>;
 

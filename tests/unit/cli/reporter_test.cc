@@ -9,18 +9,10 @@
 #include "cli/report/plain_reporter.h"
 #include "cli/report/tty_reporter.h"
 #include "flurry/v1/event.pb.h"
+#include "tests/unit/cli/string_sink.h"
 
 namespace flurry {
 namespace {
-
-class StringSink : public Sink {
- public:
-  void write(std::string_view text) override { text_ += text; }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 const std::string kHostile =
     "bad\x1b[2J\x1b]0;t\x07\nline\xff\xc2\x9b"
