@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "agent/tools.h"
+#include "agent/unit_journal.h"
 #include "agent/unit_list.h"
 #include "core/switch_verdict.h"
 
@@ -17,11 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Millis kSystemctlTimeout{20'000};
-constexpr Millis kJournalctlTimeout{10'000};
 constexpr size_t kJobsMax = 500;
-
-// "Deactivated successfully", by systemd's catalog of messages.
-constexpr const char* kUnitSuccess = "MESSAGE_ID=7ad2d189f7e94e70a38c781354912448";
 
 // Where systemd finds the files of units that outlive their run; it has no folder of transient ones.
 constexpr std::array<const char*, 8> kUnitFolders{
@@ -103,22 +100,13 @@ std::vector<std::string> failed_of(const std::vector<ListedUnit>& units) {
   return out;
 }
 
-bool has_entry(const std::string& unit, long long since_unix_ms, std::vector<std::string> matches) {
-  std::vector<std::string> argv = {"journalctl", "--no-pager",
-                                   "--quiet",    "--output=cat",
-                                   "--lines=1",  "--since=@" + std::to_string(since_unix_ms / 1000),
-                                   "_PID=1",     "UNIT=" + unit};
-  argv.insert(argv.end(), matches.begin(), matches.end());
-  const auto found = run_tool(std::move(argv), kJournalctlTimeout);
-  return found && found->exit_code == 0 && !found->standard_output.empty();
-}
-
 // systemd says that it ended well, and that no job stopped it. Who can't be read has not said so.
-bool ended_by_itself(const std::string& unit, long long since_unix_ms) {
+bool ended_well(const std::string& unit, long long since_unix_ms) {
   const auto result =
       run_tool({"systemctl", "show", "--property=Result", "--value", "--", unit}, kSystemctlTimeout);
-  return result && result->standard_output == "success\n" && has_entry(unit, since_unix_ms, {kUnitSuccess}) &&
-         !has_entry(unit, since_unix_ms, {"JOB_TYPE=stop", "JOB_TYPE=restart"});
+  if (!result || result->standard_output != "success\n") return false;
+  const auto ended = ended_by_itself(unit, since_unix_ms);
+  return ended && *ended;
 }
 
 // A task that was done once (ldconfig.service at the first boot) and whose conditions have since said no.
@@ -139,8 +127,8 @@ MissingUnit missing(const SteadyUnit& recorded, const ListedUnit* now, long long
   } else if (is_masked || !has_unit_file(recorded.name)) {
     out.state = State::kRemoved;
   } else {
-    out.ended_by_itself = has_nothing_to_do(recorded.name) ||
-                          (recorded.may_end && ended_by_itself(recorded.name, since_unix_ms));
+    out.ended_by_itself =
+        has_nothing_to_do(recorded.name) || (recorded.may_end && ended_well(recorded.name, since_unix_ms));
   }
   return out;
 }

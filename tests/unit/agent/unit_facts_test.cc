@@ -8,6 +8,7 @@
 
 #include "agent/boot_default.h"
 #include "agent/switch_program.h"
+#include "agent/unit_journal.h"
 #include "agent/unit_list.h"
 #include "tests/unit/agent/temp_dir.h"
 
@@ -45,6 +46,34 @@ TEST(SteadyUnits, MayEndWhereABusNameBringsThemBackOrNobodyWantsThem) {
             (std::vector<SteadyUnit>{{"mime.service", true}}));
   EXPECT_EQ(steady_units_of("WantedBy=\n" + shown("by-hand.service")),
             (std::vector<SteadyUnit>{{"by-hand.service", true}}));
+}
+
+// As journalctl prints them.
+const std::string kEndedWell = R"({"MESSAGE_ID":"7ad2d189f7e94e70a38c781354912448","__CURSOR":"s=1"})"
+                               "\n";
+std::string job_message(const std::string& job) {
+  return R"({"JOB_TYPE":")" + job + R"(","MESSAGE_ID":"39f53479d3a045ac8e11786248231fbf"})" + "\n";
+}
+
+TEST(EndByItself, IsAGoodEndThatNoJobBroughtAbout) {
+  EXPECT_TRUE(tells_end_by_itself(kEndedWell));
+  EXPECT_TRUE(tells_end_by_itself(job_message("start") + kEndedWell));
+  EXPECT_FALSE(tells_end_by_itself(job_message("stop") + kEndedWell));
+  EXPECT_FALSE(tells_end_by_itself(job_message("restart") + kEndedWell));
+  EXPECT_FALSE(tells_end_by_itself(kEndedWell + job_message("stop")));
+}
+
+TEST(EndByItself, OfAnEarlierRunIsNotTheEndOfThisOne) {
+  EXPECT_FALSE(tells_end_by_itself(kEndedWell + job_message("start")));
+}
+
+TEST(EndByItself, IsNotToldByWhatCantBeRead) {
+  EXPECT_FALSE(tells_end_by_itself(""));
+  EXPECT_FALSE(tells_end_by_itself("garbage\n"));
+  EXPECT_FALSE(tells_end_by_itself("[1]\n"));
+  EXPECT_FALSE(tells_end_by_itself("garbage\n" + kEndedWell));
+  EXPECT_FALSE(tells_end_by_itself(R"({"MESSAGE_ID":[1,2]})"
+                                   "\n"));
 }
 
 TEST(UnitList, HasLoadActiveAndFinerState) {
