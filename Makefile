@@ -26,7 +26,8 @@ deps: $(DEPS_MARK)
 $(DEPS_MARK):
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(ALL_PACKAGES)
-	mkdir -p $(@D) && touch $@
+	# Debian's nix-bin makes no /nix, and tests mount stores of their own there.
+	mkdir -p /nix $(@D) && touch $@
 
 packages:
 	@echo $(ALL_PACKAGES)
