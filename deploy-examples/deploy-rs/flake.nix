@@ -23,7 +23,8 @@
             };
             tools = {
               user = "plain";
-              path = minios.mkProfile { name = "tools"; };
+              # As deploy-rs.lib.x86_64-linux.activate.noop.
+              path = minios.mkProfile { name = "tools"; deployRs = ":"; };
             };
           };
         };

@@ -29,7 +29,7 @@ def deploy_rs(lab, system):
     return flake(lab, "deploy-rs", f"""
       deploy = {{ sshUser = "root"; nodes.web = {{ hostname = "h1"; confirmTimeout = 8; activationTimeout = 20;
         profiles.system = {{ user = "root"; path = minios.activatable {system}.config.system.build.toplevel; }};
-        profiles.tool = {{ user = "plain"; path = minios.mkProfile {{ name = "tool"; }}; }}; }}; }};""")
+        profiles.tool = {{ user = "plain"; path = minios.mkProfile {{ name = "tool"; deployRs = ":"; }}; }}; }}; }};""")
 
 
 def example(lab, shape):
