@@ -200,6 +200,8 @@ class Cell:
         self.lab.enter(self.name, "systemctl stop dbus.socket dbus.service systemd-logind.service")
         self.release(self.point)
         self.await_end()
+        # Nobody else starts it again, and the next deployment's switch needs it.
+        self.lab.enter(self.name, "systemctl start dbus.socket dbus.service systemd-logind.service")
 
     def wait_until_the_agent_stops(self):
         """Only then: what stands at the point must not get away from it before."""

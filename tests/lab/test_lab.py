@@ -262,6 +262,9 @@ def test_ballast(lab):
 
 # --- leaving nothing behind ------------------------------------------------------------------------------------
 
+KILLED = os.environ.get("FLURRY_LAB_PREFIX", "") + "selftest3"
+
+
 def lab_process(name, *args):
     return subprocess.Popen([os.path.join(HERE, "lab"), *args], env={**os.environ, "LAB": name},
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -284,28 +287,28 @@ def test_down_leaves_nothing_and_may_be_repeated():
 
 @pytest.mark.parametrize("after", [0.15, 0.3, 0.6, 1.2])
 def test_up_killed_midway(after):
-    process = lab_process("selftest3", "up", "3")
+    process = lab_process(KILLED, "up", "3")
     time.sleep(after)
     process.kill()
     process.wait(timeout=5)
-    down("selftest3")
-    assert nothing("selftest3") == {}
+    down(KILLED)
+    assert nothing(KILLED) == {}
 
 
 @pytest.mark.parametrize("after", [0.1, 0.2, 0.3])
 def test_down_killed_midway(after):
-    assert lab_process("selftest3", "up", "2").wait(timeout=60) == 0
-    process = lab_process("selftest3", "down")
+    assert lab_process(KILLED, "up", "2").wait(timeout=60) == 0
+    process = lab_process(KILLED, "down")
     time.sleep(after)
     process.kill()
     process.wait(timeout=5)
-    down("selftest3")
-    assert nothing("selftest3") == {}
+    down(KILLED)
+    assert nothing(KILLED) == {}
 
 
 def test_down_ends_an_up_that_still_runs():
-    process = lab_process("selftest3", "up", "3")
+    process = lab_process(KILLED, "up", "3")
     time.sleep(0.5)
-    down("selftest3")
+    down(KILLED)
     assert process.wait(timeout=10) != 0
-    assert nothing("selftest3") == {}
+    assert nothing(KILLED) == {}
