@@ -60,7 +60,23 @@ def up(names, suites, bare=False, small=None, timeout=90, controller=None):
             raise
 
 
+# A systemd takes some ten inotify instances, all hosts of all labs share root's, and a kernel gives 128: beyond them
+# path units fail and boots hang.
+INOTIFY = {"max_user_instances": 8192, "max_user_watches": 524288}
+
+
+def _make_room():
+    for name, wanted in INOTIFY.items():
+        path = f"/proc/sys/fs/inotify/{name}"
+        with open(path) as file:
+            if int(file.read()) >= wanted:
+                continue
+        with open(path, "w") as file:
+            file.write(str(wanted))
+
+
 def _build(names, suites, lowers, small, controller_root):
+    _make_room()
     # Before anything else: what we start from here on is born in the lab's control group.
     labcgroup.join(labcgroup.group(names.lab, "controller"))
     os.makedirs(names.state)
