@@ -12,47 +12,16 @@
 #include <filesystem>
 
 #include "cli/ssh/encoding.h"
+#include "cli/ssh/host_key_errors.h"
 #include "core/sys/clock.h"
 #include "core/sys/fd.h"
 
 namespace flurry::ssh {
 namespace {
 
-// What libssh2 1.10 can verify, best first. Its "ssh-rsa" is the SHA-1 signature that OpenSSH has
-// refused since 8.8, so a host with only an RSA key on file is left to the ssh program.
-constexpr std::array<std::string_view, 4> kAlgorithms = {"ssh-ed25519", "ecdsa-sha2-nistp256",
-                                                         "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"};
+constexpr uint16_t kSshPort = 22;
 constexpr Millis kTurnMax{2'000};
 constexpr int kTurnPauseMs = 20;
-
-std::string kind_of(std::string_view blob) {
-  const auto type = key_type(blob);
-  if (type == "ssh-ed25519") return "ED25519";
-  return type.starts_with("ecdsa-") ? "ECDSA" : type;
-}
-
-std::string quoted(const std::string& text) {
-  return text.find_first_of("[]* ") == text.npos ? text : "'" + text + "'";
-}
-
-Error unknown_key(const SshConfig& config, const std::string& blob) {
-  const std::string port = config.port == 22 ? "" : "-p " + std::to_string(config.port) + " ";
-  return {ErrorKind::kRefused,
-          "host key of " + known_name(config) + " is not known: it shows the " + kind_of(blob) + " key " +
-              fingerprint(blob) + ". If that is right, run `ssh " + port + config.hostname +
-              "` once and answer yes, or `ssh-keyscan " + port + config.hostname + " >> " +
-              (config.user_known_hosts.empty() ? "~/.ssh/known_hosts" : config.user_known_hosts.front()) +
-              "`, or set StrictHostKeyChecking=accept-new"};
-}
-
-Error changed_key(const SshConfig& config, const KnownKey& on_file, const std::string& blob) {
-  return {ErrorKind::kRefused,
-          "host key of " + known_name(config) + " has changed: it shows the " + kind_of(blob) + " key " +
-              fingerprint(blob) + ", but " + on_file.where() + " holds the " + kind_of(on_file.blob) +
-              " key " + fingerprint(on_file.blob) +
-              ". Someone may be in between. If the host was reinstalled, run `ssh-keygen -f " +
-              quoted(on_file.file) + " -R " + quoted(known_name(config)) + "`"};
-}
 
 Error file_error(const std::string& file, int error_number) {
   return {ErrorKind::kRefused, sys::errno_error("learn host key: " + file, error_number).message};
@@ -65,14 +34,6 @@ void take_turn(int fd) {
     if ((errno != EWOULDBLOCK && errno != EINTR) || sys::now() >= until) return;
     ::poll(nullptr, 0, kTurnPauseMs);
   }
-}
-
-Error other_than_seen(const SshConfig& config, const std::string& before, const std::string& blob) {
-  return {ErrorKind::kRefused,
-          "host key of " + known_name(config) + " has changed during this run: it shows the " +
-              kind_of(blob) + " key " + fingerprint(blob) + ", but showed the " + kind_of(before) + " key " +
-              fingerprint(before) +
-              " before. Someone may be in between, or the name leads to another machine"};
 }
 
 std::vector<std::string> known_hosts_files(const SshConfig& config) {
@@ -93,7 +54,8 @@ std::string seen_key(const SshConfig& config, const SeenHostKeys* seen) {
   return found == seen->blobs.end() ? "" : found->second;
 }
 
-std::string host_key_algorithms(const std::vector<KnownKey>& known, const std::string& seen) {
+std::string host_key_algorithms(const std::vector<KnownKey>& known, const std::string& seen,
+                                std::string_view allowed) {
   const auto is_known = [&](std::string_view type) {
     if (!seen.empty() && key_type(seen) == type) return true;
     return std::any_of(known.begin(), known.end(),
@@ -102,18 +64,32 @@ std::string host_key_algorithms(const std::vector<KnownKey>& known, const std::s
   const bool any_pinned =
       std::any_of(known.begin(), known.end(), [](const auto& k) { return k.mark != KnownKeyMark::kRevoked; });
   std::string first, rest;
-  for (const auto type : kAlgorithms) {
+  for (const auto& type : split_algorithms(allowed)) {
     auto& list = is_known(type) ? first : rest;
-    list += (list.empty() ? "" : ",") + std::string(type);
+    list += (list.empty() ? "" : ",") + type;
   }
   if (first.empty()) return any_pinned ? "" : rest;
   // The others stay at the end: a host that dropped its old type is then told from one that can't talk.
   return rest.empty() ? first : first + "," + rest;
 }
 
-Result<void> check_host_key(const SshConfig& config, const std::vector<KnownKey>& known,
-                            const std::string& offered_blob, SeenHostKeys* seen) {
-  const auto decision = decide_host_key(known, offered_blob);
+KnownKeys keys_on_file(const SshConfig& config) {
+  const auto files = known_hosts_files(config);
+  KnownKeys known;
+  known.own = read_known_keys(files, known_name(config));
+  if (known.own.empty() && config.port != kSshPort && config.host_key_alias.empty())
+    known.without_port = read_known_keys(files, known_hosts_name(config.hostname, kSshPort, ""));
+  return known;
+}
+
+Result<void> check_host_key(const SshConfig& config, const KnownKeys& known, const std::string& offered_blob,
+                            SeenHostKeys* seen) {
+  auto decision = decide_host_key(known.own, offered_blob);
+  if (decision.verdict == KeyVerdict::kUnknown) {
+    // Another key under the plain name is another server's, on another port.
+    const auto plain = decide_host_key(known.without_port, offered_blob);
+    if (plain.verdict != KeyVerdict::kChanged) decision = plain;
+  }
   switch (decision.verdict) {
     case KeyVerdict::kTrusted:
       return {};
@@ -122,7 +98,7 @@ Result<void> check_host_key(const SshConfig& config, const std::vector<KnownKey>
                                             known_name(config) + " is marked @revoked at " +
                                             decision.evidence.where()};
     case KeyVerdict::kChanged:
-      return changed_key(config, decision.evidence, offered_blob);
+      return changed_key(config, decision.evidence, shown_key(offered_blob));
     case KeyVerdict::kUnknown:
       break;
   }
@@ -130,7 +106,7 @@ Result<void> check_host_key(const SshConfig& config, const std::vector<KnownKey>
   if (!before.empty() && before != offered_blob) return other_than_seen(config, before, offered_blob);
   if (!before.empty()) return {};
   if (config.strict == StrictChecking::kYes || config.strict == StrictChecking::kAsk)
-    return unknown_key(config, offered_blob);
+    return unknown_key(config, shown_key(offered_blob));
   return accept_new_key(config, offered_blob, seen);
 }
 
@@ -144,8 +120,7 @@ Result<void> accept_new_key(const SshConfig& config, const std::string& blob, Se
   const bool is_kept = kept.verdict == KeyVerdict::kTrusted;
   if (is_kept && config.strict == StrictChecking::kAcceptNew) return {};
   seen->warnings.push_back(
-      "WARNING: nobody vouches for the host key of " + known_name(config) + " (" + kind_of(blob) + " " +
-      fingerprint(blob) + "): " +
+      "WARNING: nobody vouches for the host key of " + known_name(config) + " (" + shown_key(blob) + "): " +
       (config.strict == StrictChecking::kNo
            ? "StrictHostKeyChecking is off, so whoever answers there is given root's "
              "work"
@@ -167,7 +142,8 @@ Result<void> learn_host_key(const SshConfig& config, const std::string& name, co
   take_turn(fd.get());
   const auto now_known = decide_host_key(read_known_keys({file}, name), blob);
   if (now_known.verdict == KeyVerdict::kTrusted) return {};
-  if (now_known.verdict != KeyVerdict::kUnknown) return changed_key(config, now_known.evidence, blob);
+  if (now_known.verdict != KeyVerdict::kUnknown)
+    return changed_key(config, now_known.evidence, shown_key(blob));
 
   std::string salt;
   if (config.hash_known_hosts) {

@@ -138,11 +138,19 @@ Result<std::unique_ptr<Connection>> LibsshTransport::dial_address(const Target& 
   const auto granted = turn.wait("to " + server, options_.to_one_server_max);
   if (!granted) return with_peer(granted.error(), config);
   if (!config.program_only.empty()) return dial_program(target, config, address, turn);
-  auto connection = dial_session(target, config, session, turn);
-  if (connection) return connection;
+  const auto met = meet(target, config, session, turn);
+  const auto done = met ? log_in(loop_, session, config, turn.deadline()) : met;
+  if (done)
+    return std::unique_ptr<Connection>(std::make_unique<LibsshConnection>(loop_, session, peer_name(config)));
   loop_.close_session(session);
-  if (connection.error().kind != ErrorKind::kUnsupported) return with_peer(connection.error(), config);
-  return dial_program(target, config, address, turn);
+  const bool is_login_refused = met && done.error().kind == ErrorKind::kRefused;
+  if (!is_login_refused && done.error().kind != ErrorKind::kUnsupported)
+    return with_peer(done.error(), config);
+  auto by_program = dial_program(target, config, address, turn);
+  if (by_program || !is_login_refused) return by_program;
+  // It knows more keys and ways to log in. Where it gets no further, we know better what to do about it.
+  return Error{ErrorKind::kRefused, with_peer(done.error(), config).message +
+                                        ". The ssh program gets no further: " + by_program.error().message};
 }
 
 Result<std::unique_ptr<Connection>> LibsshTransport::dial_program(const Target& target,
@@ -152,24 +160,21 @@ Result<std::unique_ptr<Connection>> LibsshTransport::dial_program(const Target& 
   return program_.dial_address(target, config, address, turn.deadline());
 }
 
-// kUnsupported: libssh2 can't talk to this host or log in with these keys.
-Result<std::unique_ptr<Connection>> LibsshTransport::dial_session(const Target& target,
-                                                                  const SshConfig& config, SessionId session,
-                                                                  Turn& turn) {
-  auto files = config.user_known_hosts;
-  files.insert(files.end(), config.global_known_hosts.begin(), config.global_known_hosts.end());
-  const auto known = read_known_keys(files, known_name(config));
-  const auto algorithms = host_key_algorithms(known, seen_key(config, target.seen));
-  if (algorithms.empty())
+// Up to a host key that is trusted. kUnsupported: libssh2 can't talk to this host.
+Result<void> LibsshTransport::meet(const Target& target, const SshConfig& config, SessionId session,
+                                   Turn& turn) {
+  const auto known = keys_on_file(config);
+  Algorithms algorithms = config.algorithms;
+  algorithms.host_keys = host_key_algorithms(known.own.empty() ? known.without_port : known.own,
+                                             seen_key(config, target.seen), algorithms.host_keys);
+  if (algorithms.host_keys.empty())
     return Error{ErrorKind::kUnsupported, "no host key on file that libssh2 can verify"};
   ASSIGN_OR_RETURN(const auto key, shake_hands(config, algorithms, session, turn));
-  RETURN_IF_ERROR(check_host_key(config, known, key, target.seen));
-  RETURN_IF_ERROR(log_in(loop_, session, config, turn.deadline()));
-  return std::unique_ptr<Connection>(std::make_unique<LibsshConnection>(loop_, session, peer_name(config)));
+  return check_host_key(config, known, key, target.seen);
 }
 
 // The key that the host shows. Each step has a limit of its own; as with ssh, ConnectTimeout is one for all.
-Result<std::string> LibsshTransport::shake_hands(const SshConfig& config, const std::string& algorithms,
+Result<std::string> LibsshTransport::shake_hands(const SshConfig& config, const Algorithms& algorithms,
                                                  SessionId session, Turn& turn) {
   const Millis whole(1000LL * config.connect_timeout_s);
   const TimePoint begun = sys::now();

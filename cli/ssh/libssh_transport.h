@@ -27,10 +27,11 @@ struct TransportOptions {
   SshProgram program;
 };
 
-// SSH in process, by libssh2; hands a target over to the ssh program where only that can reach it
-// (ProxyJump, ProxyCommand, certificates, RSA keys). Outlives its connections and their processes;
-// those may be destroyed in any order and by any thread, and that never waits for the host.
-// No host holds up another: one that stalls keeps its own thread waiting, and a place for a moment.
+// SSH in process, by libssh2, where it does all that the user's configuration asks for; all else goes by the
+// ssh program (ProxyJump, certificates, RSA keys, any setting that libssh_settings.h doesn't list), and so
+// does a login that was refused, once, before it is told. Outlives its connections and their processes; those
+// may be destroyed in any order and by any thread, and that never waits for the host. No host holds up
+// another: one that stalls keeps its own thread waiting, and a place for a moment.
 class LibsshTransport : public Transport {
  public:
   explicit LibsshTransport(TransportOptions options);
@@ -43,9 +44,8 @@ class LibsshTransport : public Transport {
                                                    TimePoint deadline, Millis& queued);
   Result<std::unique_ptr<Connection>> dial_program(const Target& target, const SshConfig& config,
                                                    const std::string& address, Turn& turn);
-  Result<std::unique_ptr<Connection>> dial_session(const Target& target, const SshConfig& config,
-                                                   SessionId session, Turn& turn);
-  Result<std::string> shake_hands(const SshConfig& config, const std::string& algorithms, SessionId session,
+  Result<void> meet(const Target& target, const SshConfig& config, SessionId session, Turn& turn);
+  Result<std::string> shake_hands(const SshConfig& config, const Algorithms& algorithms, SessionId session,
                                   Turn& turn);
 
   const TransportOptions options_;

@@ -57,6 +57,11 @@ class Login {
                                           "with identityFile and set IdentitiesOnly=yes"};
   }
 
+  // RSA keys sign with SHA-1 in this libssh2, which servers refuse since OpenSSH 8.8.
+  bool is_usable(std::string_view type) const {
+    return is_usable_type(type) && has_algorithm(config_.accepted_keys, type);
+  }
+
   bool is_named(const AgentKey& key) const {
     return std::any_of(identities_.begin(), identities_.end(),
                        [&](const Identity& i) { return i.key.public_blob == key.blob; });
@@ -80,10 +85,7 @@ class Login {
   }
 
   Result<bool> try_agent_key(AgentClient& agent, const AgentKey& key) {
-    if (!is_usable_type(key_type(key.blob))) {
-      has_unusable_ = true;
-      return false;
-    }
+    if (!is_usable(key_type(key.blob))) return false;
     ASSIGN_OR_RETURN(auto reply, ask(LoginRequest::Step::kAgentKey, key.blob));
     if (reply.answer == LoginReply::Answer::kSignThis) {
       const auto signature = agent.sign(key.blob, reply.text, deadline_);
@@ -103,8 +105,7 @@ class Login {
       if (!blob.empty() && std::find(agent_blobs_.begin(), agent_blobs_.end(), blob) != agent_blobs_.end())
         continue;
       const auto shown = short_path(identity.path);
-      if (!identity.key.type.empty() && !is_usable_type(identity.key.type)) {
-        has_unusable_ = true;
+      if (!identity.key.type.empty() && !is_usable(identity.key.type)) {
         note(shown + " (" + identity.key.type + ")");
         continue;
       }
@@ -128,9 +129,8 @@ class Login {
     const std::string head = "login as " + config_.user + " refused; tried ";
     const std::string advice = "; put a public key into ~/.ssh/authorized_keys of " + config_.user +
                                " on the host, or name the right key with identityFile or ssh-add";
-    // RSA keys sign with SHA-1 in this libssh2, which servers refuse since OpenSSH 8.8.
-    const auto kind = has_unusable_ ? ErrorKind::kUnsupported : ErrorKind::kRefused;
-    return {kind, head + (tried_.empty() ? "nothing: there is no agent and no key file" : tried_) + advice};
+    return {ErrorKind::kRefused,
+            head + (tried_.empty() ? "nothing: there is no agent and no key file" : tried_) + advice};
   }
 
   SshLoop& loop_;
@@ -140,7 +140,6 @@ class Login {
   std::vector<Identity> identities_;
   std::vector<std::string> agent_blobs_;
   std::string tried_;
-  bool has_unusable_ = false;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,11 +15,15 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <regex>
+#include <sstream>
 #include <system_error>
 
 #include "cli/ssh/child.h"
 #include "cli/ssh/host_key.h"
+#include "cli/ssh/host_key_errors.h"
 #include "core/sys/clock.h"
+#include "core/sys/subprocess.h"
 
 namespace flurry::ssh {
 namespace {
@@ -34,10 +39,11 @@ constexpr int kConnectSeconds = 20;
 class PrivateDirectory {
  public:
   static Result<PrivateDirectory> make() {
+    // A socket's path must be short, so a long TMPDIR is not used; nor is one that is gone, as a nix-shell's
+    // is after its end.
     const char* base = std::getenv("TMPDIR");
-    // A socket's path must be short, so a long TMPDIR is not used.
-    std::string path = base != nullptr && std::strlen(base) < 50 ? base : "/tmp";
-    path += "/flurry-XXXXXX";
+    const bool is_usable = base != nullptr && std::strlen(base) < 50 && ::access(base, W_OK | X_OK) == 0;
+    std::string path = std::string(is_usable ? base : "/tmp") + "/flurry-XXXXXX";
     if (::mkdtemp(path.data()) == nullptr) return sys::errno_error("mkdtemp " + path, errno);
     return PrivateDirectory(std::move(path));
   }
@@ -54,6 +60,18 @@ class PrivateDirectory {
   explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
   std::string path_;
 };
+
+// What ssh said of a failure, without what newer versions say of a connection's cryptography ("** …").
+std::string without_notices(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    while (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty() && !line.starts_with("** ")) out.append(out.empty() ? "" : "\n").append(line);
+  }
+  return out;
+}
 
 bool is_listening(const std::string& path) {
   sockaddr_un address{};
@@ -142,7 +160,8 @@ Result<bool> wait_until_ready(int fd, TimePoint deadline) {
 }
 
 bool takes_new_keys(const SshConfig& config) {
-  return config.strict == StrictChecking::kNo || config.strict == StrictChecking::kAcceptNew;
+  const bool is_asked = config.strict == StrictChecking::kNo || config.strict == StrictChecking::kAcceptNew;
+  return is_asked && config.has_all_known_hosts;
 }
 
 // The file that ssh learns new keys into, before the user's own: it holds what this run has seen, so that ssh
@@ -163,20 +182,55 @@ Result<void> keep_new_key(const SshConfig& config, const std::string& ours, Seen
   return {};
 }
 
-std::vector<std::string> with_options(const SshProgram& program, const Target& target,
-                                      const std::vector<std::string>& first) {
-  // The first value of an option wins with ssh, so ours stand before the target's.
-  SshProgram changed = program;
-  changed.arguments.insert(changed.arguments.end(), first.begin(), first.end());
-  return ssh_argv(changed, target);
+// "debug1: Server host key: ssh-rsa SHA256:…", as ssh says it where it is asked to say more.
+std::string shown_key_of(std::string_view log) {
+  constexpr std::string_view kBefore = "Server host key: ";
+  const auto at = log.find(kBefore);
+  if (at == log.npos) return "";
+  std::istringstream words{std::string(log.substr(at + kBefore.size(), 200))};
+  std::string type, fingerprint;
+  words >> type >> fingerprint;
+  return (type == "ssh-rsa" ? "RSA" : type) + " key " + fingerprint;
+}
+
+// "Offending RSA key in /root/.ssh/known_hosts:3"
+std::optional<KnownKey> offending_key(const SshConfig& config, const std::string& log) {
+  static const std::regex kPattern("Offending \\S+ key in (.+):([0-9]+)");
+  std::smatch match;
+  if (!std::regex_search(log, match, kPattern)) return std::nullopt;
+  for (const auto& keys : {read_known_keys({match[1]}, known_name(config))})
+    for (const auto& key : keys)
+      if (std::to_string(key.line) == match[2]) return key;
+  return std::nullopt;
+}
+
+bool is_about_host_key(const std::string& text) {
+  return text.find("Host key verification failed") != text.npos;
+}
+
+// Which key the host shows, and which one is on file: ssh says it in a banner, or only where it is asked to
+// say more. `argv`: the dial that failed.
+std::optional<Error> explain_host_key(const SshConfig& config, const std::string& told,
+                                      std::vector<std::string> argv, TimePoint deadline) {
+  if (!is_about_host_key(told) || told.find("REVOKED") != told.npos) return std::nullopt;
+  argv.insert(argv.begin() + 1, "-oLogLevel=DEBUG1");
+  sys::Command command;
+  command.argv = std::move(argv);
+  command.output_limit = 1 << 20;
+  const auto again = sys::run(command, deadline);
+  if (!again || !is_about_host_key(again->standard_error)) return std::nullopt;
+  const std::string shown = shown_key_of(again->standard_error);
+  if (shown.empty()) return std::nullopt;
+  if (again->standard_error.find("IDENTIFICATION HAS CHANGED") == std::string::npos)
+    return unknown_key(config, shown);
+  const auto on_file = offending_key(config, again->standard_error);
+  return on_file ? std::optional(changed_key(config, *on_file, shown)) : std::nullopt;
 }
 
 }  // namespace
 
 Error program_error(const std::string& standard_error) {
-  std::string text = standard_error;
-  std::erase(text, '\r');
-  while (text.ends_with('\n')) text.pop_back();
+  const std::string text = without_notices(standard_error);
   const auto has = [&](std::string_view part) { return text.find(part) != text.npos; };
   const bool refused = has("Permission denied") || has("Host key verification failed") ||
                        has("REMOTE HOST IDENTIFICATION") || has("host key") ||
@@ -204,26 +258,11 @@ Result<std::unique_ptr<Connection>> ProgramTransport::dial_address(const Target&
   const std::string peer = config.user + "@" + config.hostname + ":" + std::to_string(config.port);
   ASSIGN_OR_RETURN(auto directory, PrivateDirectory::make());
   ASSIGN_OR_RETURN(auto ends, sys::socket_pair());
-  // No answer to three probes: 15 s, as everywhere.
-  std::vector<std::string> first = {"-T",
-                                    "-S",
-                                    directory.socket(),
-                                    "-o",
-                                    "ControlMaster=yes",
-                                    "-o",
-                                    "ControlPersist=no",
-                                    "-o",
-                                    "BatchMode=yes",
-                                    "-o",
-                                    "ServerAliveInterval=5",
-                                    "-o",
-                                    "ServerAliveCountMax=3",
-                                    "-o",
-                                    "RemoteCommand=none",
-                                    "-o",
-                                    "SessionType=default",
-                                    "-o",
-                                    "ClearAllForwardings=yes"};
+  // No answer to three probes: 15 s, as everywhere. Whatever LogLevel says, a failure has a reason.
+  std::vector<std::string> first = {"-S", directory.socket(),        "-o", "ControlMaster=yes",
+                                    "-o", "ControlPersist=no",       "-o", "BatchMode=yes",
+                                    "-o", "ServerAliveInterval=5",   "-o", "ServerAliveCountMax=3",
+                                    "-o", "ClearAllForwardings=yes", "-o", "LogLevel=INFO"};
   // "no" would let changed keys pass.
   if (config.strict == StrictChecking::kNo)
     first.insert(first.end(), {"-o", "StrictHostKeyChecking=accept-new"});
@@ -231,20 +270,22 @@ Result<std::unique_ptr<Connection>> ProgramTransport::dial_address(const Target&
     first.insert(first.end(), {"-o", run_known_hosts(config, directory.known_hosts(), target.seen)});
   if (config.connect_timeout_s == 0)
     first.insert(first.end(), {"-o", "ConnectTimeout=" + std::to_string(kConnectSeconds)});
-  auto argv = with_options(program_, target, first);
+  ASSIGN_OR_RETURN(auto argv, ssh_argv(program_, target, first));
   argv.insert(argv.end(), {"--", address, "echo flurry-ready; exec cat > /dev/null"});
   ASSIGN_OR_RETURN(auto master, Child::start(argv, std::move(ends.second)));
   auto ready = wait_until_ready(ends.first.get(), deadline);
   if (!ready) return ready.error().with_context(peer + ": ssh");
   if (!*ready) {
     (void)master.wait(deadline).has_value();
-    return program_error(master.standard_error()).with_context(peer);
+    const std::string told = master.standard_error();
+    return explain_host_key(config, told, argv, deadline).value_or(program_error(told)).with_context(peer);
   }
   if (takes_new_keys(config)) RETURN_IF_ERROR(keep_new_key(config, directory.known_hosts(), target.seen));
-  auto client =
-      with_options(program_, target,
-                   {"-T", "-S", directory.socket(), "-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o",
-                    "ProxyCommand=false", "-o", "RemoteCommand=none", "-o", "SessionType=default"});
+  // Without the master it must not dial by itself.
+  ASSIGN_OR_RETURN(auto client,
+                   ssh_argv(program_, target,
+                            {"-S", directory.socket(), "-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o",
+                             "ProxyCommand=false", "-o", "LogLevel=INFO"}));
   client.insert(client.end(), {"--", address});
   return std::unique_ptr<Connection>(std::make_unique<ProgramConnection>(
       std::move(client), std::move(master), std::move(directory), std::move(ends.first), peer));

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/ssh/algorithms.h"
 #include "cli/transport.h"
 
 namespace flurry::ssh {
@@ -21,12 +22,16 @@ struct SshConfig {
   bool identities_only = false;
   std::vector<std::string> user_known_hosts;
   std::vector<std::string> global_known_hosts;
+  bool has_all_known_hosts = true;  // false: some of them have names that only ssh can read
   StrictChecking strict = StrictChecking::kAsk;
   std::string host_key_alias;
   bool hash_known_hosts = false;
-  int connect_timeout_s = 0;  // 0: none
-  int address_family = 0;     // as for getaddrinfo
-  // Settings that only the ssh program follows: "ProxyJump", "CertificateFile", …
+  int connect_timeout_s = 0;             // 0: none
+  int address_family = 0;                // as for getaddrinfo
+  Algorithms algorithms;                 // those that the user allows, of ours
+  std::string accepted_keys{kHostKeys};  // types of keys to log in with, likewise
+  // What only the ssh program does: lines as `ssh -G` prints them ("forwardagent yes"), certificates beside a
+  // key. Empty: libssh2 does all that ssh would do.
   std::vector<std::string> program_only;
   std::string jump;  // what stands between, as configured: dials by the same share a server
 };
@@ -37,10 +42,13 @@ struct SshProgram {
   std::vector<std::string> arguments;
 };
 
-// "ssh … [-p port] [-l user] [-i file] [options]"; the caller appends its own options, "--" and the address.
-std::vector<std::string> ssh_argv(const SshProgram& program, const Target& target);
+// "ssh … first… [-p port] [-l user] [-i file] [options]"; the caller appends "--", the address and a command.
+// `first`: options of ours; ssh takes the first value of each, so the target's and the configuration's don't
+// change them. kInvalidInput where the target has options that can't be used.
+Result<std::vector<std::string>> ssh_argv(const SshProgram& program, const Target& target,
+                                          const std::vector<std::string>& first);
 
-// Parses the output of "ssh -G". `home` and `agent_variable` are the user's HOME and SSH_AUTH_SOCK;
+// Parses the output of "ssh -G". `home`: the home of who runs us; `agent_variable`: SSH_AUTH_SOCK;
 // `address` is what was given to ssh. Reads the disk only to see which identity files exist.
 Result<SshConfig> parse_ssh_config(std::string_view text, const std::string& address, const std::string& home,
                                    const std::string& agent_variable);

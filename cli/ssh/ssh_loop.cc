@@ -30,7 +30,7 @@ uint64_t epoll_key(SessionId session, ChannelId channel) { return uint64_t{sessi
 struct SshLoop::Greet {
   SessionId id;
   sys::Fd socket;
-  std::string algorithms;
+  Algorithms algorithms;
   std::promise<Result<void>> done;
 };
 
@@ -81,7 +81,7 @@ std::future<Result<void>> SshLoop::enter(SessionId id, std::string pool, size_t 
 
 void SshLoop::leave(SessionId id) { post(Leave{id}); }
 
-std::future<Result<void>> SshLoop::greet(SessionId id, sys::Fd socket, std::string algorithms) {
+std::future<Result<void>> SshLoop::greet(SessionId id, sys::Fd socket, Algorithms algorithms) {
   auto request = std::make_unique<Greet>(Greet{id, std::move(socket), std::move(algorithms), {}});
   auto future = request->done.get_future();
   post(std::move(request));

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "cli/ssh/algorithms.h"
 #include "cli/ssh/places.h"
 #include "cli/transport.h"
 #include "core/sys/bounded_queue.h"
@@ -39,7 +40,7 @@ class SshLoop {
   void leave(SessionId id);
 
   // Says our banner, and waits for the first byte of the server's.
-  std::future<Result<void>> greet(SessionId id, sys::Fd socket, std::string host_key_algorithms);
+  std::future<Result<void>> greet(SessionId id, sys::Fd socket, Algorithms algorithms);
   // The host's key blob.
   std::future<Result<std::string>> handshake(SessionId id);
   std::future<Result<LoginReply>> login(SessionId id, LoginRequest request);

@@ -22,10 +22,6 @@ constexpr size_t kOutputHigh = 256 << 10;
 // A server that says nothing for so long, with a keepalive to answer, is gone.
 constexpr Millis kSilenceMax{15000};
 
-// Fastest first of what libssh2 and sshd share (measured with AES and SHA instructions).
-constexpr const char* kCiphers = "aes128-ctr,aes192-ctr,aes256-ctr";
-constexpr const char* kMacs = "hmac-sha2-256,hmac-sha2-512,hmac-sha1";
-
 // A handshake and a login with many keys take some 30 KiB from an honest server.
 constexpr size_t kFedBeforeLoginMax = 1 << 20;
 // What libssh2 may hold. A channel's window of 2 MiB is much more memory where it comes in small packets.
@@ -214,18 +210,24 @@ Error SshSession::last_error(const std::string& what) const {
   return {ErrorKind::kUnreachable, what + ": " + (text != nullptr ? text : "unknown error")};
 }
 
-void SshSession::start_greeting(const std::string& host_key_algorithms, std::promise<Result<void>> done) {
+void SshSession::start_greeting(const Algorithms& algorithms, std::promise<Result<void>> done) {
   if (session_ == nullptr) {
     done.set_value(Error{ErrorKind::kFailed, "libssh2: out of memory"});
     return;
   }
   greeting_done_ = std::move(done);
   operation_ = Operation::kGreeting;
-  libssh2_session_method_pref(session_, LIBSSH2_METHOD_HOSTKEY, host_key_algorithms.c_str());
-  for (int direction : {LIBSSH2_METHOD_CRYPT_CS, LIBSSH2_METHOD_CRYPT_SC})
-    libssh2_session_method_pref(session_, direction, kCiphers);
-  for (int direction : {LIBSSH2_METHOD_MAC_CS, LIBSSH2_METHOD_MAC_SC})
-    libssh2_session_method_pref(session_, direction, kMacs);
+  const auto prefer = [this](int what, const std::string& list) {
+    return libssh2_session_method_pref(session_, what, list.c_str()) == 0;
+  };
+  const bool is_set = prefer(LIBSSH2_METHOD_HOSTKEY, algorithms.host_keys) &&
+                      prefer(LIBSSH2_METHOD_KEX, algorithms.key_exchanges) &&
+                      prefer(LIBSSH2_METHOD_CRYPT_CS, algorithms.ciphers) &&
+                      prefer(LIBSSH2_METHOD_CRYPT_SC, algorithms.ciphers) &&
+                      prefer(LIBSSH2_METHOD_MAC_CS, algorithms.macs) &&
+                      prefer(LIBSSH2_METHOD_MAC_SC, algorithms.macs);
+  // Without its preferences libssh2 would offer all that it has, and trust more than the user does.
+  if (!is_set) fail({ErrorKind::kUnsupported, "libssh2 has none of the algorithms that are allowed"});
 }
 
 void SshSession::start_handshake(std::promise<Result<std::string>> done) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/ssh/algorithms.h"
 #include "cli/ssh/ssh_channel.h"
 
 namespace flurry::ssh {
@@ -42,7 +43,7 @@ class SshSession {
   SshSession(const SshSession&) = delete;
 
   // Done with the first byte that the server sends. The handshake then waits for start_handshake().
-  void start_greeting(const std::string& host_key_algorithms, std::promise<Result<void>> done);
+  void start_greeting(const Algorithms& algorithms, std::promise<Result<void>> done);
   void start_handshake(std::promise<Result<std::string>> done);
   void start_login(LoginRequest request, std::promise<Result<LoginReply>> done);
   void open_channel(ChannelId id, SshChannel::Start start);

@@ -89,11 +89,25 @@ TEST(HostKey, RefusalsSayWhatToDo) {
 
   config.strict = StrictChecking::kNo;
   const auto known = find_known_keys("\n" + line("[web]:2222", kEd), "/k", "[web]:2222");
-  const auto changed = check_host_key(config, known, kOtherEd, nullptr);
+  const auto changed = check_host_key(config, {known, {}}, kOtherEd, nullptr);
   ASSERT_FALSE(changed.has_value()) << "a changed key is refused whatever is configured";
   for (const std::string& part : {std::string("/k:2"), fingerprint(kEd), fingerprint(kOtherEd),
                                   std::string("ssh-keygen -f /k -R '[web]:2222'")})
     EXPECT_NE(changed.error().message.find(part), std::string::npos) << changed.error().message;
+}
+
+TEST(HostKey, OfAServerOnAnotherPortCountsUnderItsNameAloneToo) {
+  SshConfig config;
+  config.hostname = "web";
+  config.port = 2222;
+  const auto plain = find_known_keys(line("web", kEd), "/k", "web");
+  EXPECT_TRUE(check_host_key(config, {{}, plain}, kEd, nullptr).has_value());
+  // Another key there is another server's: this one is not known, and nothing says that it changed.
+  const auto other = check_host_key(config, {{}, plain}, kOtherEd, nullptr);
+  ASSERT_FALSE(other.has_value());
+  EXPECT_NE(other.error().message.find("is not known"), std::string::npos) << other.error().message;
+  const auto revoked = find_known_keys(line("@revoked web", kEd), "/k", "web");
+  EXPECT_FALSE(check_host_key(config, {{}, revoked}, kEd, nullptr).has_value());
 }
 
 // Whoever can read the file can hold its lock.

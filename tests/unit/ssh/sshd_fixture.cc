@@ -59,13 +59,16 @@ void SshdTest::SetUp() {
   run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path("login")});
   run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path("stranger")});
   run({"ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", path("rsa")});
+  run({"ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", path("host_rsa")});
+  run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path("ca")});
   write(path("authorized_keys"), read(path("login.pub")) + read(path("rsa.pub")));
   for (int attempt = 0; attempt < 10 && !is_listening(port_); ++attempt) {
     if (sshd_ > 0) ::waitpid(sshd_, nullptr, 0);
     port_ = free_port();
     write(path("sshd_config"), "Port " + std::to_string(port_) + "\nListenAddress 127.0.0.1\nHostKey " +
-                                   path("host") + "\nHostKey " + path("host_ecdsa") +
-                                   "\nAuthorizedKeysFile " + path("authorized_keys") +
+                                   path("host") + "\nHostKey " + path("host_ecdsa") + "\nHostKey " +
+                                   path("host_rsa") + "\nTrustedUserCAKeys " + path("ca.pub") +
+                                   "\nAuthorizedKeysFile " + path("authorized_keys") + "\nLogLevel DEBUG1" +
                                    "\nStrictModes no\nPidFile none\nUsePAM no\nPermitRootLogin yes\n"
                                    "MaxSessions 100\nMaxStartups 16:100:16\nPasswordAuthentication no\n"
                                    "KbdInteractiveAuthentication no\nAllowTcpForwarding yes\n");
