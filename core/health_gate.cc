@@ -78,15 +78,15 @@ void HealthGate::refresh(TimePoint now) {
 
 HealthGate::Verdict HealthGate::verdict(TimePoint now) {
   // Held long enough counts even when both moments have passed since the last look.
-  if (healthy_since_ && now - *healthy_since_ >= policy_.min_healthy &&
-      *healthy_since_ + policy_.min_healthy <= deadline_)
+  if (healthy_since_ && now - *healthy_since_ >= policy_.healthy_for() &&
+      *healthy_since_ + policy_.healthy_for() <= deadline_)
     return Verdict::kHealthy;
   return now >= deadline_ ? Verdict::kFailed : Verdict::kPending;
 }
 
 std::optional<TimePoint> HealthGate::next_wakeup() const {
   TimePoint next = deadline_;
-  if (healthy_since_) next = std::min(next, *healthy_since_ + policy_.min_healthy);
+  if (healthy_since_) next = std::min(next, *healthy_since_ + policy_.healthy_for());
   for (const auto& check : checks_)
     if (!check.running) next = std::min(next, check.next);
   if (!units_running_) next = std::min(next, units_next_);

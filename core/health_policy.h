@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -79,11 +81,21 @@ enum class FailedUnits {
   kIgnore,  // failed units are not looked at
 };
 
+// How long all must hold where nobody says: checks may flap, units that have settled seldom do.
+inline constexpr Millis kMinHealthyWithChecks{10'000};
+inline constexpr Millis kMinHealthyWithoutChecks{2'000};
+
 struct HealthPolicy {
-  Millis min_healthy{10'000};  // checks must hold for so long; never more than deadline
+  std::optional<Millis> min_healthy;  // as configured; never more than deadline
   Millis deadline{120'000};    // counted from the end of the switch
   FailedUnits failed_units = FailedUnits::kNew;
   std::vector<HealthCheck> checks;  // sorted by name; at most kHealthChecksMax
+
+  // How long checks and units must hold.
+  Millis healthy_for() const {
+    const Millis usual = checks.empty() ? kMinHealthyWithoutChecks : kMinHealthyWithChecks;
+    return min_healthy.value_or(std::min(usual, deadline));
+  }
   bool operator==(const HealthPolicy&) const = default;
 };
 

@@ -220,7 +220,7 @@ void take_settings(const Settings& from, HostConfig& host) {
   host.confirm_timeout = std::max(kConfirmMin, Millis(from.confirm_timeout * 1000));
   host.activation_timeout = std::max(Millis(1000), Millis(from.activation_timeout * 1000));
   // Its schema knows no health; a unit that failed has as long to recover as the confirmation has to come.
-  host.health.deadline = std::max(2 * host.health.min_healthy, host.confirm_timeout);
+  host.health.deadline = std::max(2 * kMinHealthyWithChecks, host.confirm_timeout);
   host.magic_rollback = from.magic_rollback;
   host.auto_rollback = from.auto_rollback;
   host.substitute_on_target = !from.fast_connection;

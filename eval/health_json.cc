@@ -269,7 +269,7 @@ Result<void> read_health(const Json& value, const std::string& place, HealthPoli
 }
 
 Result<void> validate_health(const HealthPolicy& health, const std::string& place) {
-  if (health.min_healthy > health.deadline)
+  if (health.min_healthy && *health.min_healthy > health.deadline)
     return wrong(place + ".minHealthy", "is longer than deadline: no host could pass");
   for (const auto& check : health.checks) {
     const auto* http = std::get_if<HttpCheck>(&check.kind);

@@ -147,7 +147,7 @@ Result<HealthPolicy> from_proto(const v1::HealthPolicy& in) {
   HealthPolicy out;
   ASSIGN_OR_RETURN(out.min_healthy, time_from("health: min_healthy_ms", in.min_healthy_ms(), 0));
   ASSIGN_OR_RETURN(out.deadline, time_from("health: deadline_ms", in.deadline_ms(), 1));
-  if (out.min_healthy > out.deadline)
+  if (*out.min_healthy > out.deadline)
     return invalid("health: min_healthy_ms", "must not be more than deadline_ms");
   switch (in.failed_units()) {
     case v1::HealthPolicy::FAILED_UNITS_NEW:
@@ -172,7 +172,7 @@ Result<HealthPolicy> from_proto(const v1::HealthPolicy& in) {
 }
 
 void to_proto(const HealthPolicy& in, v1::HealthPolicy& out) {
-  out.set_min_healthy_ms(static_cast<uint32_t>(in.min_healthy.count()));
+  out.set_min_healthy_ms(static_cast<uint32_t>(in.healthy_for().count()));
   out.set_deadline_ms(static_cast<uint32_t>(in.deadline.count()));
   switch (in.failed_units) {
     case FailedUnits::kNew:

@@ -115,5 +115,17 @@ TEST(HealthProof, OfNoChecksIsNotReadAsHealth) {
   EXPECT_EQ(to_string(proof_of(policy, true)), "1 check, no new failed units, reachability");
 }
 
+TEST(HealthPolicy, HoldsAsLongAsIsSaidAndWithoutAWordByWhatThereIsToCheck) {
+  HealthPolicy policy;
+  EXPECT_EQ(policy.healthy_for(), Millis(2'000));
+  policy.deadline = Millis(1'000);
+  EXPECT_EQ(policy.healthy_for(), Millis(1'000));
+  policy.deadline = Millis(60'000);
+  policy.checks.push_back({.name = "site"});
+  EXPECT_EQ(policy.healthy_for(), Millis(10'000));
+  policy.min_healthy = Millis(0);
+  EXPECT_EQ(policy.healthy_for(), Millis(0));
+}
+
 }  // namespace
 }  // namespace flurry

@@ -52,7 +52,7 @@ TEST(FleetJson, HostsStandOverDefaultsFieldByField) {
   EXPECT_EQ(b.requires_hosts.at(0).str(), "a");
   EXPECT_EQ(b.health.deadline, Millis(300'000));
   EXPECT_EQ(b.health.min_healthy, Millis(500));
-  EXPECT_EQ(a.health.min_healthy, Millis(10'000));
+  EXPECT_EQ(a.health.healthy_for(), Millis(10'000)) << "it has checks";
   ASSERT_EQ(b.health.checks.size(), 2u);
   EXPECT_EQ(std::get<TcpCheck>(b.health.checks[0].kind), (TcpCheck{"::1", 443}));
   EXPECT_EQ(std::get<UnitCheck>(a.health.checks[0].kind).unit, "nginx.service");
