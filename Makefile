@@ -8,7 +8,7 @@ PACKAGES := g++ cmake ninja-build make ccache pkg-config git ca-certificates \
   libboost-dev libboost-program-options-dev libspdlog-dev libfmt-dev libgtest-dev nlohmann-json3-dev \
   libssl-dev libzstd-dev zlib1g-dev \
   nix-bin busybox-static debootstrap debian-archive-keyring systemd-container dbus iproute2 procps util-linux \
-  openssh-client openssh-server sudo python3 python3-pytest sqlite3 time
+  openssh-client openssh-server sudo fish tcsh zsh python3 python3-pytest sqlite3 time
 # The versions by which this repository is formatted, checked and fuzzed; elsewhere what the distribution has.
 CLANG := $(shell . /etc/os-release; [ "$$VERSION_CODENAME" != bookworm ] || echo -14)
 LINT_PACKAGES := clang-format$(CLANG) clang-tidy$(CLANG)

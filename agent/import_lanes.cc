@@ -17,6 +17,7 @@
 #include "core/sys/clock.h"
 #include "core/transfer/frame.h"
 #include "core/transfer/messages.h"
+#include "core/transfer/stream_mark.h"
 
 namespace flurry::agent {
 namespace {
@@ -192,7 +193,7 @@ Result<void> run_import_lane(const std::string& directory, const std::string& ad
     return sys::errno_error("connect to the import", error);
   if (!is_same_user(fd.get())) return Error{ErrorKind::kRefused, "the import is another user's"};
   RETURN_IF_ERROR(send_fd(fd.get(), number, in_fd));
-  RETURN_IF_ERROR(sys::write_all(out_fd, "\n", sys::now() + kHandOver));
+  RETURN_IF_ERROR(sys::write_all(out_fd, transfer::kStreamMark, sys::now() + kHandOver));
   // No deadline of its own: the import keeps one, and its death ends this as well.
   char byte = 0;
   while (::recv(fd.get(), &byte, 1, 0) < 0 && errno == EINTR) {

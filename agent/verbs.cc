@@ -18,14 +18,27 @@
 #include "agent/run_check.h"
 #include "agent/run_switch.h"
 #include "agent/tools.h"
+#include "core/sys/clock.h"
+#include "core/sys/fd.h"
 #include "core/sys/limits.h"
+#include "core/transfer/stream_mark.h"
 
 namespace flurry::agent {
 namespace {
 
+constexpr Millis kMarkTimeout{10'000};
+
 using Arguments = std::vector<std::string>;  // after the verb
 
-int connect_verb(const Arguments&, MakeHost) { return run_connect(Paths{}); }
+// What reads our standard output passes over all that a login shell has printed before it.
+void say_mark() {
+  static_cast<void>(sys::write_all(STDOUT_FILENO, transfer::kStreamMark, sys::now() + kMarkTimeout));
+}
+
+int connect_verb(const Arguments&, MakeHost) {
+  say_mark();
+  return run_connect(Paths{});
+}
 int daemon_verb(const Arguments&, MakeHost make_host) { return run_daemon(Paths{}, make_host); }
 int deadman_verb(const Arguments& words, MakeHost make_host) {
   return run_deadman_process(Paths{}, words[0], make_host);
@@ -44,6 +57,7 @@ int run_switch_verb(const Arguments& words, MakeHost) {
 int import_verb(const Arguments&, MakeHost) {
   // Where it can't be made, a copy comes over one channel.
   static_cast<void>(make_private_dir(Paths{}.run()));
+  say_mark();
   const auto taken = run_import(STDIN_FILENO, STDOUT_FILENO);
   if (!taken) std::fprintf(stderr, "flurry-agent: %s\n", taken.error().message.c_str());
   return taken ? 0 : 1;
@@ -60,7 +74,9 @@ int import_lane_verb(const Arguments& words, MakeHost) {
 
 int build_verb(const Arguments& words, MakeHost) {
   const auto request = parse_build_words(words);
-  return request ? run_build(*request) : 2;
+  if (!request) return 2;
+  say_mark();
+  return run_build(*request);
 }
 
 int version_verb(const Arguments&, MakeHost) {

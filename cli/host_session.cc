@@ -5,6 +5,7 @@
 #include <array>
 #include <fstream>
 
+#include "cli/greeting.h"
 #include "cli/remote_shell.h"
 #include "core/sys/clock.h"
 
@@ -15,6 +16,8 @@ namespace {
 // command too, and a first line on stderr that only it prints.
 constexpr int kNoAgent = 127;
 constexpr std::string_view kNoAgentMark = "flurry: no agent on ";
+// As sh answers where a file is there and can't be executed.
+constexpr int kNotExecutable = 126;
 constexpr Millis kExitWait{5000};
 
 Target target_of(const HostConfig& host) {
@@ -44,15 +47,34 @@ Result<bool> wait_for_first_byte(int fd, TimePoint deadline) {
   }
 }
 
+bool has(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+// What to do about it, by what sudo, doas or run0 say.
+std::string advice_for(std::string_view said, const std::string& user, const std::string& escalate) {
+  if (has(said, "must have a tty") || has(said, "requiretty"))
+    return "its sudoers file has requiretty: add `Defaults:" + user + " !requiretty`";
+  if (has(said, "command not found") || has(said, "No such file"))
+    return "its secure_path lacks sh or coreutils: add their folder to it";
+  if (has(said, "not in the sudoers") || has(said, "not allowed") || has(said, "may not run") ||
+      has(said, "not permitted") || has(said, "denied"))
+    return "no rule allows this user to become root by " + escalate +
+           ": add one without a password, or set " + "privilegeEscalationCommand";
+  return "allow this user to run commands by " + escalate +
+         " without a password, or set privilegeEscalationCommand";
+}
+
+// `greeting`: what the login shell has printed on its standard output.
 Error explain_exit(const RemoteExit& exit, const std::string& peer,
-                   const std::vector<std::string>& escalation) {
-  const std::string said = last_line(exit.standard_error);
+                   const std::vector<std::string>& escalation, const std::string& greeting) {
+  std::string said = last_line(exit.standard_error);
   const std::string escalate = escalation.empty() ? "" : escalation.front();
-  const bool is_escalation = !escalate.empty() && said.find(escalate) != std::string::npos;
-  if (is_escalation)
-    return {ErrorKind::kRefused, peer + ": becoming root failed: " + said +
-                                     "; allow this user to run commands by " + escalate +
-                                     " without a password, or set privilegeEscalationCommand"};
+  if (!escalate.empty() && has(said, escalate))
+    return {ErrorKind::kRefused, peer + ": becoming root failed: " + said + "; " +
+                                     advice_for(said, peer.substr(0, peer.find('@')), escalate)};
+  if (has(said, "Permission denied") && exit.exit_code == kNotExecutable)
+    return {ErrorKind::kRefused, peer + ": the agent can't be executed there (" + said +
+                                     "): mount the file system of /var/lib/flurry with exec"};
+  if (said.empty()) said = last_line(greeting);
   return {ErrorKind::kFailed, peer + ": the agent did not start (exit code " +
                                   std::to_string(exit.exit_code) +
                                   "): " + (said.empty() ? "it said nothing" : said)};
@@ -82,7 +104,8 @@ Result<std::unique_ptr<HostSession>> HostSession::open(Transport& transport, con
 
 std::string HostSession::agent_command(const std::string& verb) const {
   const std::string path = shell_quote(binary_.remote_path());
-  return as_root("if [ -x " + path + " ]; then exec " + path + " " + verb + "; fi; echo '" +
+  // One that can't be executed is tried too: its file system may be mounted noexec, and sh says so.
+  return as_root("if [ -e " + path + " ]; then exec " + path + " " + verb + "; fi; echo '" +
                      std::string(kNoAgentMark) + "'\"$(uname -m)\" >&2; exit " + std::to_string(kNoAgent),
                  host_.privilege_escalation_command);
 }
@@ -90,13 +113,16 @@ std::string HostSession::agent_command(const std::string& verb) const {
 Result<bool> HostSession::reach_agent(TimePoint deadline) {
   agent_.reset();
   ASSIGN_OR_RETURN(bridge_, connection_->exec(agent_command("connect"), deadline));
-  const auto speaks = wait_for_first_byte(bridge_->io().get(), deadline);
+  const auto greeting = pass_over_greeting(bridge_->io().get(), deadline);
+  if (!greeting) return greeting.error().with_context(connection_->peer() + ": the agent does not answer");
+  const auto speaks =
+      greeting->has_begun ? wait_for_first_byte(bridge_->io().get(), deadline) : Result<bool>(false);
   if (!speaks) return speaks.error().with_context(connection_->peer() + ": the agent does not answer");
   if (!*speaks) {
     ASSIGN_OR_RETURN(const RemoteExit exit, bridge_->wait(sys::now() + kExitWait));
     const std::string said = last_line(exit.standard_error);
     if (exit.exit_code != kNoAgent || !said.starts_with(kNoAgentMark))
-      return explain_exit(exit, connection_->peer(), host_.privilege_escalation_command);
+      return explain_exit(exit, connection_->peer(), host_.privilege_escalation_command, greeting->text);
     const std::string machine = said.substr(kNoAgentMark.size());
     if (machine != binary_.machine)
       return Error{ErrorKind::kUnsupported, connection_->peer() + ": the host is " + machine +
@@ -108,13 +134,17 @@ Result<bool> HostSession::reach_agent(TimePoint deadline) {
   return true;
 }
 
-// Lands under its final name only whole and with the right hash.
+// Lands under its final name only whole and with the right hash. One that is there with that hash stays:
+// another controller may have brought it meanwhile, and its agent runs from that file.
 Result<void> HostSession::upload_agent(TimePoint deadline) {
   const std::string dir = shell_quote(binary_.remote_dir());
   const std::string script =
       "set -e; umask 077; mkdir -p " + dir + "; cd " + dir +
       "; t=.incoming.$$; trap 'rm -f $t' EXIT; cat > $t; echo '" + binary_.sha256 +
-      "  '$t | sha256sum -c - >/dev/null; chmod 0700 $t; sync $t; mv -f $t flurry-agent";
+      "  '$t | sha256sum -c - >/dev/null; chmod 0700 $t; sync $t; ln $t flurry-agent 2>/dev/null || { echo "
+      "'" +
+      binary_.sha256 +
+      "  flurry-agent' | sha256sum -c - >/dev/null 2>&1 && [ -x flurry-agent ]; } || mv -f $t flurry-agent";
   ASSIGN_OR_RETURN(auto process,
                    connection_->exec(as_root(script, host_.privilege_escalation_command), deadline));
   std::ifstream file(binary_.local_path, std::ios::binary);
@@ -127,7 +157,7 @@ Result<void> HostSession::upload_agent(TimePoint deadline) {
   ::shutdown(process->io().get(), SHUT_WR);
   ASSIGN_OR_RETURN(const RemoteExit exit, process->wait(deadline));
   if (exit.exit_code == 0 && sent) return {};
-  const Error error = explain_exit(exit, connection_->peer(), host_.privilege_escalation_command);
+  const Error error = explain_exit(exit, connection_->peer(), host_.privilege_escalation_command, "");
   const bool is_full = exit.standard_error.find("No space left") != std::string::npos;
   if (is_full)
     return Error{ErrorKind::kNoSpace, connection_->peer() +

@@ -6,6 +6,7 @@
 
 #include "cli/copy/copy.h"
 #include "core/sys/clock.h"
+#include "core/transfer/stream_mark.h"
 #include "eval/build_log.h"
 
 namespace flurry {
@@ -26,6 +27,7 @@ std::string command_of(const HostSession& session, const DeploymentId& deploymen
 // Until the build's output ends.
 Result<void> read_lines(int fd, eval::BuildLog& log, TimePoint deadline, const std::stop_token& stop) {
   std::string pending;
+  bool has_begun = false;
   std::vector<char> buffer(64 << 10);
   for (;;) {
     if (stop.stop_requested()) return Error{ErrorKind::kCancelled, "stopped by the user"};
@@ -35,7 +37,10 @@ Result<void> read_lines(int fd, eval::BuildLog& log, TimePoint deadline, const s
     if (*n == 0) return {};
     pending.append(buffer.data(), *n);
     for (size_t end = pending.find('\n'); end != std::string::npos; end = pending.find('\n')) {
-      log.take_line(std::string_view(pending).substr(0, end));
+      const auto line = std::string_view(pending).substr(0, end + 1);
+      // What a login shell says is no line of the build's.
+      if (has_begun) log.take_line(line.substr(0, end));
+      has_begun |= line.ends_with(transfer::kStreamMark);
       pending.erase(0, end + 1);
     }
     if (pending.size() > kLineMax) pending.clear();

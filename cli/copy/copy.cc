@@ -46,6 +46,7 @@ class Sender {
         blocks_(lane_writer_),
         paths_(blocks_, index_of_, options.shared, [this](uint64_t worth) { return on_piece(worth); }) {
     for (uint32_t i = 0; i < closure_.size(); ++i) index_of_.emplace(closure_[i].path.str(), i);
+    frames_.expect_mark();
   }
 
   // The host's own words say more than the broken pipe that follows them.

@@ -21,6 +21,7 @@ Result<transfer::Missing> ask(Connection& connection, const AgentCommand& comman
                               std::span<const nix::PathInfo> closure, Millis idle_timeout) {
   ASSIGN_OR_RETURN(auto process, connection.exec(command("import"), sys::now() + idle_timeout));
   transfer::FrameStream frames(process->io().get(), process->io().get(), idle_timeout);
+  frames.expect_mark();
   RETURN_IF_ERROR(announce(frames, std::move(hello), closure));
   ASSIGN_OR_RETURN(const auto answer, frames.receive());
   if (!answer) return Error{ErrorKind::kFailed, "the import on the host ended without an answer"};

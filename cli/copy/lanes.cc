@@ -1,5 +1,6 @@
 #include "cli/copy/lanes.h"
 
+#include "cli/greeting.h"
 #include "core/sys/clock.h"
 
 namespace flurry::copy {
@@ -10,9 +11,8 @@ constexpr Millis kOpenTimeout{15'000};
 
 // The import can read from it.
 bool is_ready(RemoteProcess& process, TimePoint deadline) {
-  char answer = 0;
-  const auto n = sys::read_some(process.io().get(), {&answer, 1}, deadline);
-  return n && *n == 1 && answer == '\n';
+  const auto greeting = pass_over_greeting(process.io().get(), deadline);
+  return greeting && greeting->has_begun;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/sys/clock.h"
+#include "core/transfer/stream_mark.h"
 
 namespace flurry::transfer {
 namespace {
@@ -86,7 +87,22 @@ Result<void> FrameStream::receive_on_lane(const Frame& frame) {
   }
 }
 
+// As far as it has come.
+Result<void> FrameStream::pass_over_greeting() {
+  const std::string_view input = duplex_.input();
+  const size_t at = input.find(kStreamMark);
+  expects_mark_ = at == input.npos;
+  const size_t over =
+      expects_mark_ ? input.size() - std::min(input.size(), kStreamMark.size() - 1) : at + kStreamMark.size();
+  greeted_ += over;
+  duplex_.consume(over);
+  if (greeted_ <= kGreetingMax + kStreamMark.size()) return {};
+  return Error{ErrorKind::kFailed, "the login shell prints too much before it runs a command"};
+}
+
 Result<std::optional<Frame>> FrameStream::take() {
+  if (expects_mark_) RETURN_IF_ERROR(pass_over_greeting());
+  if (expects_mark_) return std::optional<Frame>();
   for (;;) {
     if (!block_.rest.empty()) {
       ASSIGN_OR_RETURN(const Frame frame, take_from_block());
@@ -110,6 +126,7 @@ Result<std::optional<Frame>> FrameStream::take() {
 }
 
 bool FrameStream::has_frame() const {
+  if (expects_mark_) return duplex_.input().find(kStreamMark) != std::string_view::npos;
   if (!block_.rest.empty()) return true;
   const auto frame = decode_frame(duplex_.input().substr(taken_));
   // What is on a lane need not be here.

@@ -33,6 +33,9 @@ class FrameStream {
   // Frames that are encoded already.
   Result<void> send_frames(std::string_view bytes);
 
+  // What comes before the mark (stream_mark.h) is passed over. To be said before anything is received.
+  void expect_mark() { expects_mark_ = true; }
+
   // Waits until one of `out_fds` takes bytes, and takes in what comes meanwhile.
   Result<void> wait_for_room(std::span<const int> out_fds) {
     return duplex_.wait_for_room(out_fds, sys::now() + idle_timeout_);
@@ -58,6 +61,7 @@ class FrameStream {
     std::string_view rest;
   };
 
+  Result<void> pass_over_greeting();
   Result<std::optional<Frame>> take();
   Result<Frame> take_from_block();
   Result<Frame> take_from_lane();
@@ -69,6 +73,8 @@ class FrameStream {
   int out_fd_;
   Millis idle_timeout_;
   size_t taken_ = 0;  // bytes of the frame that was handed out last
+  bool expects_mark_ = false;
+  size_t greeted_ = 0;  // bytes passed over
   LaneSource lanes_;
   Block block_;       // of the stream itself
   Block lane_block_;  // of a lane

@@ -54,6 +54,18 @@ def test_a_failing_build_is_its_hosts_own_and_names_the_derivation(odd):
     assert "nix log" in why["h6"], why["h6"]
 
 
+def test_what_a_login_shell_prints_is_passed_over_and_told_where_it_runs_nothing(odd):
+    odd.enter("h1", "echo 'echo Welcome to h1; echo still here >&2' > /root/.bashrc")
+    flake = deploy_flake(odd.dir, {"h1": {"release": "greeted"}}, health=FAST, name="greeted",
+                         flurry={"defaults": {"buildOn": "target"}})
+    code, ended, why = deploy(odd, flake)
+    assert (code, ended) == (0, {"h1": "succeeded"}), why
+    odd.enter("h1", "rm /root/.bashrc; usermod -s /usr/sbin/nologin root")
+    code, ended, why = deploy(odd, flake)
+    odd.enter("h1", "usermod -s /bin/bash root")
+    assert (code, ended) == (3, {"h1": "failed-unchanged"}) and "not available" in why["h1"], why
+
+
 @pytest.mark.trap(23)
 def test_a_host_with_nothing_to_go_back_to_needs_a_word(odd):
     odd.enter("h6", "rm -f /run/current-system /nix/var/nix/profiles/system /nix/var/nix/profiles/system-*-link")

@@ -124,6 +124,7 @@ class HostileImport : public Stores {
       ::shutdown(fd, SHUT_WR);
     });
     transfer::FrameStream stream(fd, fd, Millis(20'000));
+    stream.expect_mark();
     for (;;) {
       const auto frame = stream.receive();
       if (!frame || !*frame) return Error{ErrorKind::kUnreachable, "the host ended without a word"};

@@ -19,7 +19,9 @@
 #include "cli/copy/signing_key.h"
 #include "core/nix/closure.h"
 #include "core/nix/nar.h"
+#include "core/sys/clock.h"
 #include "core/sys/subprocess.h"
+#include "core/transfer/stream_mark.h"
 #include "fake_daemon.h"
 
 namespace flurry {
@@ -146,6 +148,9 @@ class Host : public Connection, public RemoteProcess {
     import_ = std::move(inner->second);
     threads_.emplace_back([this] { pump(near_.get(), far_.get(), fault_); });
     threads_.emplace_back([this] { pump(far_.get(), near_.get(), {}); });
+    // As behind a login shell that greets.
+    static_cast<void>(sys::write_all(import_.get(), "Welcome!\n" + std::string(transfer::kStreamMark),
+                                     sys::now() + Millis(1000)));
     threads_.emplace_back([this] {
       result_ = agent::run_import(import_.get(), import_.get(), options_);
       ::shutdown(import_.get(), SHUT_RDWR);

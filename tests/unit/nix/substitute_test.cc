@@ -4,6 +4,7 @@
 
 #include "cli/copy/send_order.h"
 #include "core/transfer/frame.h"
+#include "core/transfer/stream_mark.h"
 #include "flurry/v1/copy.pb.h"
 #include "slow_cache.h"
 #include "stores.h"
@@ -258,6 +259,7 @@ class EndlessFetcher : public Connection {
       return sys::write_all(fd, frame + payload, in_seconds(5)).has_value();
     }
     static void talk(int fd, size_t paths, uint64_t grows_by) {
+      static_cast<void>(sys::write_all(fd, transfer::kStreamMark, in_seconds(5)));
       v1::CopyMissing missing;
       missing.set_free_bytes(uint64_t{1} << 40);
       for (uint32_t i = 0; i < paths; ++i) {
