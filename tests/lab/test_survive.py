@@ -111,7 +111,8 @@ UNKEEP = "rm -f /run/systemd/system/minios-boot.service; systemctl daemon-reload
 
 
 def soft_reboot(lab, host):
-    count = "systemctl show -P SoftRebootsCount"
+    # A systemd that is on its way may leave the question without an answer.
+    count = "timeout 5 systemctl show -P SoftRebootsCount"
     before = lab.enter(host, count).strip()
     lab.enter(host, "systemctl soft-reboot", check=False)
     wait_until(lambda: lab.enter(host, count, check=False).strip() not in ("", before), "no soft reboot")
