@@ -148,6 +148,9 @@ class Reporter {
 
   // Redraws what is live; called at least every 100 ms while something runs.
   virtual void tick(TimePoint now) = 0;
+
+  // The errno for which results were lost on their way out; 0: none were.
+  virtual int lost_output() const { return 0; }
 };
 
 }  // namespace flurry

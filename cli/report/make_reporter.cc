@@ -39,6 +39,7 @@ class WithStandardSinks : private StandardSinks, public Base {
   template <typename Make, typename... Rest>
   explicit WithStandardSinks(const Make& make, Rest&&... rest)
       : Base(make(static_cast<StandardSinks&>(*this)), std::forward<Rest>(rest)...) {}
+  int lost_output() const override { return out.error_number(); }
 };
 
 }  // namespace

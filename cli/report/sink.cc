@@ -8,7 +8,7 @@
 namespace flurry {
 
 void FdSink::write(std::string_view text) {
-  while (!text.empty()) {
+  while (!text.empty() && error_number_ == 0) {
     const ssize_t written = ::write(fd_, text.data(), text.size());
     if (written >= 0) {
       text.remove_prefix(static_cast<size_t>(written));
@@ -17,7 +17,7 @@ void FdSink::write(std::string_view text) {
       pollfd ready{fd_, POLLOUT, 0};
       if (::poll(&ready, 1, 1000) == 0) return;
     } else if (errno != EINTR) {
-      return;
+      error_number_ = errno;
     }
   }
 }

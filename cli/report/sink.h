@@ -14,14 +14,18 @@ class Sink {
   virtual void write(std::string_view text) = 0;
 };
 
-// A file descriptor, not owned. Errors are dropped: a closed terminal must not change what happens to hosts.
+// A file descriptor, not owned. After an error nothing more is written: a closed terminal must not change
+// what happens to hosts. Whoever ends the run asks for the error.
 class FdSink : public Sink {
  public:
   explicit FdSink(int fd) : fd_(fd) {}
   void write(std::string_view text) override;
+  // The errno of the first write that failed; 0: all that was written has left.
+  int error_number() const { return error_number_; }
 
  private:
   const int fd_;
+  int error_number_ = 0;
 };
 
 struct ReportClock {

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "cli/leave.h"
 #include "cli/verbs/context.h"
 #include "core/sys/clock.h"
 
@@ -19,9 +20,10 @@ inline constexpr size_t kAskedMax = 512;
 
 // Opens a session to every host of `fleet` and calls `ask` on a thread of its own with it, or with the error
 // that kept us from one. On the caller's thread, `on_answer` gets each answer as soon as it is there, and
-// `on_tick` is called every 20 ms or so. False when the user interrupted.
+// `on_tick` is called every 20 ms or so. Who interrupts it leaves at once (exit code 130), however long the
+// hosts would still have been waited for: nothing was changed on any.
 template <typename Answer>
-bool ask_hosts_each(
+void ask_hosts_each(
     Context& context, const Fleet& fleet, const AgentBinary& agent, Millis patience,
     const std::function<Answer(size_t host, Result<std::unique_ptr<HostSession>> session)>& ask,
     const std::function<void(size_t host, Answer answer)>& on_answer, const std::function<void()>& on_tick) {
@@ -33,9 +35,8 @@ bool ask_hosts_each(
   const size_t total = fleet.hosts.size();
   sys::BoundedQueue<Given> given(std::max<size_t>(total, 1));
   std::atomic<size_t> next = 0;
-  std::atomic<bool> stop = false;
   const auto work = [&] {
-    for (size_t host = next++; host < total && !stop; host = next++) {
+    for (size_t host = next++; host < total; host = next++) {
       SeenHostKeys seen;
       auto session = HostSession::open(context.transport, fleet.hosts[host], agent,
                                        {.patience = patience, .seen = &seen});
@@ -45,7 +46,7 @@ bool ask_hosts_each(
   };
   std::vector<std::jthread> threads;
   for (size_t i = 0; i < std::min(kAskedMax, total); ++i) threads.emplace_back(work);
-  for (size_t done = 0; done < total && !stop;) {
+  for (size_t done = 0; done < total;) {
     for (auto& one : given.pop_all(sys::now() + Millis(20))) {
       ++done;
       for (const auto& text : one.warnings)
@@ -53,21 +54,19 @@ bool ask_hosts_each(
       on_answer(one.host, std::move(one.answer));
     }
     on_tick();
-    if (!context.happenings.pop_all(sys::now()).empty()) stop = true;
+    if (!context.happenings.pop_all(sys::now()).empty()) leave(fail_run(context, interruption()));
   }
-  return !stop;
 }
 
-// The same, with all answers at once, in the fleet's order; none when the user interrupted.
+// The same, with all answers at once, in the fleet's order.
 template <typename Answer>
-std::optional<std::vector<Answer>> ask_hosts(
+std::vector<Answer> ask_hosts(
     Context& context, const Fleet& fleet, const AgentBinary& agent, Millis patience,
     const std::function<Answer(size_t host, Result<std::unique_ptr<HostSession>> session)>& ask) {
   std::vector<std::optional<Answer>> answers(fleet.hosts.size());
-  const bool is_whole = ask_hosts_each<Answer>(
+  ask_hosts_each<Answer>(
       context, fleet, agent, patience, ask,
       [&](size_t host, Answer answer) { answers[host].emplace(std::move(answer)); }, [] {});
-  if (!is_whole) return std::nullopt;
   std::vector<Answer> out;
   for (auto& answer : answers) out.push_back(*std::move(answer));
   return out;

@@ -31,13 +31,12 @@ int run_check(Context& context) {
                           const HealthPolicy& health = fleet->hosts[host].health;
                           return (*session)->agent().check(health, sys::now() + patience_for(health));
                         });
-  if (!answers) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
 
   bool is_unreachable = false;
   bool is_unhealthy = false;
-  for (size_t i = 0; i < answers->size(); ++i) {
+  for (size_t i = 0; i < answers.size(); ++i) {
     const std::string& name = fleet->hosts[i].name.str();
-    const Answer& answer = (*answers)[i];
+    const Answer& answer = answers[i];
     if (!answer) {
       is_unreachable = true;
       context.reporter.checked({name, "reachable", false, true, answer.error().message});

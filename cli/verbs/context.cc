@@ -23,8 +23,8 @@ std::string selection_of(const Options& options) {
 }  // namespace
 
 Result<Fleet> load_selected(Context& context) {
-  ASSIGN_OR_RETURN(Fleet fleet,
-                   context.evaluator.load_fleet(context.options.flake, sys::now() + kLoadTimeout, {}));
+  ASSIGN_OR_RETURN(Fleet fleet, context.evaluator.load_fleet(context.options.flake, sys::now() + kLoadTimeout,
+                                                             context.interrupted));
   if (!context.options.substitute)
     for (auto& host : fleet.hosts) host.substitute_on_target = false;
   for (const auto& note : doubtful_addresses(fleet)) context.reporter.note(note);
@@ -37,6 +37,8 @@ Result<Fleet> load_selected(Context& context) {
   fleet.hosts = std::move(hosts);
   return fleet;
 }
+
+Error interruption() { return {ErrorKind::kCancelled, "interrupted: nothing was changed"}; }
 
 int fail_run(Context& context, const Error& error) {
   const bool is_users = error.kind == ErrorKind::kInvalidInput || error.kind == ErrorKind::kUnsupported;

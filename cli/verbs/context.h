@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@ struct Context {
   Reporter& reporter;
   Transport& transport;
   eval::Evaluator& evaluator;
-  Happenings& happenings;  // signals arrive here
+  Happenings& happenings;       // signals arrive here
+  std::stop_token interrupted;  // and here, from the first one on
 };
 
 // The fleet of the flake, cut down to what --on and the flake's fragment select.
@@ -30,5 +32,8 @@ Result<Fleet> load_selected(Context& context);
 // Reports an error that ends the run, and returns its exit code: 1 for what the user wrote, 2 for what
 // Nix could not do.
 int fail_run(Context& context, const Error& error);
+
+// What a run ends with that the user has interrupted before it changed anything.
+Error interruption();
 
 }  // namespace flurry

@@ -52,7 +52,7 @@ int run_eval(Context& context) {
     if (context.happenings.pop_all(sys::now()).empty()) continue;
     evaluation.request_stop();
     reports.close();
-    return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
+    return fail_run(context, interruption());
   }
   return is_broken ? 2 : 0;
 }

@@ -32,11 +32,10 @@ int run_rollback(Context& context) {
                           ASSIGN_OR_RETURN(const auto past, client.history(kPastMax, deadline));
                           return choose_rollback(config, inspection, past, context.options.to_generation);
                         });
-  if (!targets) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
 
   std::vector<std::vector<FixedProfile>> fixed;
-  for (size_t i = 0; i < targets->size(); ++i) {
-    const Answer& target = (*targets)[i];
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const Answer& target = targets[i];
     // All or none: half a fleet on another release by a typing error helps nobody.
     if (!target) {
       const Error error = target.error().with_context(fleet->hosts[i].name.str());

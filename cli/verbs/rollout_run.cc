@@ -1,15 +1,16 @@
 #include "cli/verbs/rollout_run.h"
 
+#include <poll.h>
 #include <pwd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
+#include <cerrno>
 #include <iostream>
 
 #include "cli/deployer.h"
+#include "cli/leave.h"
 #include "core/check.h"
 #include "core/sys/clock.h"
 
@@ -102,10 +103,26 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
   context.reporter.finished(results, code, sys::now() - started);
   if (rollout.was_interrupted()) {
     // What still runs in a thread must not keep a user who wants to leave.
-    std::fflush(nullptr);
-    std::_Exit(code);
+    leave(code);
   }
   return code;
+}
+
+std::optional<std::string> read_line(int fd, const std::stop_token& stop) {
+  constexpr int kTickMs = 50;
+  constexpr size_t kLineMax = 4096;
+  std::string line;
+  while (line.size() < kLineMax) {
+    if (stop.stop_requested()) return std::nullopt;
+    pollfd ready{fd, POLLIN, 0};
+    if (::poll(&ready, 1, kTickMs) <= 0) continue;
+    char byte = 0;
+    const ssize_t n = ::read(fd, &byte, 1);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0 || byte == '\n') return line;
+    line += byte;
+  }
+  return line;
 }
 
 bool is_yes(const std::string& answer) { return answer == "y" || answer == "Y" || answer == "yes"; }
@@ -114,9 +131,9 @@ bool agreed(const Context& context, const std::string& question) {
   const bool somebody_is_there = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
   if (context.options.yes || !somebody_is_there) return true;
   std::cerr << question << " [y/N] " << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  return is_yes(answer);
+  const auto answer = read_line(STDIN_FILENO, context.interrupted);
+  if (!answer) std::cerr << std::endl;
+  return answer && is_yes(*answer);
 }
 
 std::string name_some(const Fleet& fleet) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
 
 // 128 random bits in 32 hex digits: who knows them can confirm.
 std::string make_nonce();
+
+// What somebody types, up to the end of its line or of the file; nothing where `stop` was requested first.
+std::optional<std::string> read_line(int fd, const std::stop_token& stop);
 
 // Whether what somebody typed is a yes; nothing at all is a no.
 bool is_yes(const std::string& answer);

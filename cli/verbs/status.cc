@@ -129,15 +129,17 @@ int run_status(Context& context) {
       board.evaluated(one.host, std::move(one.derivations));
     board.show(sys::now());
   };
-  const bool is_whole = ask_hosts_each<StatusReport>(
+  ask_hosts_each<StatusReport>(
       context, *fleet, *agent, kSessionTimeout,
       [&](size_t host, Result<std::unique_ptr<HostSession>> session) {
         return ask(fleet->hosts[host], std::move(session));
       },
       [&](size_t host, StatusReport report) { board.answered(host, std::move(report)); },
       [&] { look(Millis(0)); });
-  if (!is_whole) return fail_run(context, {ErrorKind::kCancelled, "interrupted"});
-  while (!board.is_done()) look(Millis(100));
+  while (!board.is_done()) {
+    look(Millis(100));
+    if (context.interrupted.stop_requested()) leave(fail_run(context, interruption()));
+  }
   return board.has_error() ? 3 : 0;
 }
 

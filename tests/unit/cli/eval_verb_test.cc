@@ -92,7 +92,7 @@ TEST(EvalVerb, EndsWhenTheUserInterrupts) {
   run.happenings.push(Interrupted{});
   PlainReporter reporter({run.out, run.err}, run.clock, 0);
   EXPECT_EQ(run.with(reporter), 130);
-  EXPECT_EQ(run.err.text(), "flurry: error: interrupted\n");
+  EXPECT_EQ(run.err.text(), "flurry: error: interrupted: nothing was changed\n");
 }
 
 }  // namespace
