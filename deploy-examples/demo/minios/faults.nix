@@ -46,10 +46,40 @@ in
     units.bus-user = { exec = sleeper; lines = [ "ExecStop=${true'}" ]; };
   };
 
-  # A unit of the release before takes so long to stop.
-  slowStop = seconds: {
-    before.units.lingering = { exec = sleeper; lines = [ "ExecStop=/bin/sleep ${toString seconds}" "TimeoutStopSec=300s" ]; };
-    units.lingering = { exec = sleeper; lines = [ "ExecStop=${true'}" ]; };
+  # A unit of the release before takes so long to stop; what is ordered after it can only be started once that has ended.
+  slowStop = seconds:
+    let keep = text: { exec = sleeper; description = "keep"; lines = [ "Environment=IT=${text}" ]; unitLines = [ "After=lingering.service" ]; };
+    in {
+      before.units = {
+        lingering = { exec = sleeper; lines = [ "ExecStop=/bin/sleep ${toString seconds}" "TimeoutStopSec=300s" ]; };
+        keep = keep "before";
+      };
+      units = {
+        lingering = { exec = sleeper; lines = [ "ExecStop=${true'}" ]; };
+        keep = keep "after";
+      };
+    };
+
+  # A unit that nobody wants, was started by hand and is to be reloaded goes down with what it requires, and isn't loaded
+  # any more when its turn comes: exit 1 in the middle, and its name stays on the list, at which every later switch ends.
+  reloadOfWhatIsGone =
+    let units = text: {
+          dep = { exec = sleeper; lines = [ "Environment=IT=${text}" ]; };
+          by-hand = {
+            exec = sleeper;
+            wanted = false;
+            lines = [ "Environment=IT=${text}" "ExecReload=${true'}" "X-ReloadIfChanged=true" ];
+            unitLines = [ "Requires=dep.service" "After=dep.service" ];
+          };
+        };
+    in { before.units = units "before"; units = units "after"; };
+
+  # The activation takes logind away for good: exit 11 after units were stopped and before they are started again, and on
+  # the way back too.
+  masksLogind = {
+    before.units.app = { exec = sleeper; lines = [ "Environment=IT=before" ]; };
+    units.app = { exec = sleeper; lines = [ "Environment=IT=after" ]; };
+    activation = "systemctl mask --runtime --now systemd-logind.service 2> /dev/null";
   };
 
   # A mount that local-fs.target requires fails: the host drops into emergency mode.
