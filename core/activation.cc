@@ -152,8 +152,7 @@ void Activation::on_value(const EffectValue& value) {
     case Step::kWriteConfirmed:
       return enter(Step::kReadConfirmed, effect::ReadState{});
     case Step::kReadConfirmed:
-      if (state && runs_what_was_confirmed(*state)) return set_profile(first_changed());
-      return begin_rollback("the system that was confirmed no longer runs");
+      return on_confirmed_read(state ? *state : none);
     case Step::kSetProfile:
       return set_profile(first_changed(at_ + 1));
     case Step::kWriteProfileSet:
@@ -265,6 +264,8 @@ void Activation::on_time() {
           "no confirmation came within " + std::to_string(record_.spec.confirm_timeout.count() / 1000) + " s",
           true);
     case Step::kInstallBoot:
+      // Whoever held the lock may have switched to a system of their own.
+      if (waiting_for_ == 0) return enter(Step::kReadConfirmed, effect::ReadState{});
       return begin_rollback("installing the boot default did not end in time");
     case Step::kReactivate:
       note_reactivated({});

@@ -231,6 +231,7 @@ class Activation {
   void set_profile(std::optional<size_t> index);
   void install_boot(std::optional<size_t> index);
   void on_boot_installed(const SwitchExit& exit);
+  void on_confirmed_read(const SystemState& state);
   void on_commit_read(const SystemState& state);
   std::string what_is_not_committed(const SystemState& state) const;
   bool runs_what_was_confirmed(const SystemState& state) const;

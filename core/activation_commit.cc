@@ -5,6 +5,12 @@
 // From the confirmation to the boot default.
 
 namespace flurry {
+namespace {
+
+constexpr Millis kLockInterval{1'000};
+constexpr int kTryAgain = 11;  // EAGAIN: somebody else's switch holds the lock
+
+}  // namespace
 
 // From here on the way is forward: a recovery in these phases commits again.
 void Activation::start_commit() {
@@ -12,6 +18,14 @@ void Activation::start_commit() {
   // Never back from profile-set: going back must know that the boot default may be the new one.
   enter_write(Step::kWriteConfirmed, std::max(record_.phase, Phase::kConfirmed),
               now_ + for_each_profile(record_.spec.activation_timeout));
+}
+
+// A third system that somebody made the profile is not overwritten.
+void Activation::on_confirmed_read(const SystemState& state) {
+  if (!runs_what_was_confirmed(state)) return begin_rollback("the system that was confirmed no longer runs");
+  if (is_third_system(state.profile))
+    return begin_rollback("somebody else has made " + state.profile->str() + " the profile");
+  set_profile(first_changed());
 }
 
 void Activation::set_profile(std::optional<size_t> index) {
@@ -34,6 +48,9 @@ void Activation::install_boot(std::optional<size_t> index) {
 
 void Activation::on_boot_installed(const SwitchExit& exit) {
   if (exit.exit_code == 0) return install_boot(first_changed(at_ + 1));
+  // A lock that comes free in time takes no confirmed system back.
+  if (exit.exit_code == kTryAgain && profile(at_).is_system() && now_ + kLockInterval < record_.deadline)
+    return look_later(kLockInterval);
   record_.output = exit.output;
   begin_rollback(about(at_) + "it could not be made the boot default");
 }

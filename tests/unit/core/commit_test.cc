@@ -29,6 +29,8 @@ struct World {
   StorePath profile = kNew;
   StorePath boot_default = kNew;
   int boot_exit = 0;
+  int locked_out = 0;  // so many runs for the boot default meet somebody else's lock
+  std::optional<StorePath> switches_with_the_lock;   // what that one makes of the host
   std::optional<StorePath> runs_after_boot_install;  // somebody else switches meanwhile
   bool was_new_ever_committed = false;
   bool is_unreadable = false;
@@ -50,6 +52,9 @@ struct World {
     if (const auto* run = std::get_if<effect::RunSwitch>(&what)) {
       ++switches;
       const bool is_boot = run->action == effect::SwitchAction::kBoot;
+      if (is_boot && locked_out > 0 && switches_with_the_lock)
+        running = profile = boot_default = *switches_with_the_lock;
+      if (is_boot && locked_out-- > 0) return EffectValue(SwitchExit{11, "Could not acquire lock\n"});
       const int exit = is_boot && run->closure == kNew ? boot_exit : 0;
       if (exit == 0) (is_boot ? boot_default : running) = run->closure;
       if (is_boot && run->closure == kNew && runs_after_boot_install) running = *runs_after_boot_install;
@@ -64,7 +69,7 @@ struct World {
     Activation machine = Activation::recover(record_in(phase), boot_id);
     TimePoint now{Millis(1000)};
     std::vector<ActivationInput> inputs;
-    for (int turn = 0; turn < 1000 && !machine.is_finished(); ++turn) {
+    for (int turn = 0; turn < 10'000 && !machine.is_finished(); ++turn) {
       const auto effects = machine.step(now, std::exchange(inputs, {}));
       for (const auto& effect : effects) inputs.emplace_back(EffectEnded{effect.id, perform(effect.what)});
       if (inputs.empty() && machine.next_wakeup()) now = std::max(now, *machine.next_wakeup());
@@ -103,6 +108,34 @@ TEST(Commit, DoesNotSucceedForASystemThatWasReplacedMeanwhile) {
   EXPECT_EQ(world.running, kThird) << "what somebody else switched to is left alone";
   EXPECT_EQ(world.profile, kOld);
   EXPECT_EQ(world.boot_default, kOld);
+}
+
+TEST(Commit, WaitsForALockThatComesFreeInTime) {
+  World world{.boot_default = kOld, .locked_out = 5};
+  EXPECT_EQ(world.finish(Phase::kConfirmed, "boot-1"), Outcome::kSucceeded);
+  EXPECT_EQ(world.boot_default, kNew);
+}
+
+TEST(Commit, DoesNotSetItsBootDefaultOverThatOfWhoeverHeldTheLock) {
+  World world{.boot_default = kOld, .locked_out = 5, .switches_with_the_lock = kThird};
+  EXPECT_EQ(world.finish(Phase::kConfirmed, "boot-1"), Outcome::kSuperseded);
+  EXPECT_EQ(world.running, kThird);
+  EXPECT_EQ(world.profile, kThird);
+  EXPECT_EQ(world.boot_default, kThird);
+}
+
+TEST(Commit, LeavesAProfileThatSomebodyElseHasSetMeanwhile) {
+  World world{.profile = kThird, .boot_default = kOld};
+  EXPECT_EQ(world.finish(Phase::kConfirmed, "boot-1"), Outcome::kSuperseded);
+  EXPECT_EQ(world.profile, kThird);
+  EXPECT_FALSE(world.was_new_ever_committed);
+}
+
+TEST(Commit, IsTakenBackWhereTheLockIsHeldForTooLong) {
+  World world{.boot_default = kOld, .boot_exit = 11};
+  EXPECT_EQ(world.finish(Phase::kConfirmed, "boot-1"), Outcome::kRolledBack);
+  EXPECT_EQ(world.boot_default, kOld);
+  EXPECT_FALSE(world.was_new_ever_committed);
 }
 
 // Whether the dead agent had turned back can't be told by what runs.
