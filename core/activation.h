@@ -316,7 +316,7 @@ class Activation {
   std::optional<std::string> requested_rollback_;  // came while it could not be obeyed yet
   std::optional<SwitchRun> run_;                   // the switch that is to be judged
   bool must_switch_again_ = false;                 // it met a held lock
-  bool has_met_lock_ = false;
+  bool is_lock_free_ = false;                      // at the look after that
 
   // The way back.
   int attempts_ = 0;

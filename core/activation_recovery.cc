@@ -27,6 +27,10 @@ void Activation::resume() {
 // The process that drove it is gone, the kernel is the same.
 void Activation::resume_same_boot() {
   const bool stopped = record_.holder_stopped;
+  // One that is killed comes back at once. Past the deadline nobody can tell whether it was frozen, or gone.
+  const std::string gone = now_ < record_.deadline
+                               ? "the agent was killed"
+                               : "the deadline passed: the agent got stuck, or ended and was not replaced,";
   record_.holder_stopped = false;
   switch (record_.phase) {
     case Phase::kPrepared:  // has ended already
@@ -39,14 +43,14 @@ void Activation::resume_same_boot() {
                   : "the agent got stuck during the activation, and its deadline passed");
     case Phase::kChecking:
       if (stopped) return enter_write(Step::kWriteChecking, Phase::kChecking, record_.deadline);
-      return fail("the agent was killed while the new system was being checked", true);
+      return fail(gone + " while the new system was being checked", true);
     case Phase::kAwaitingConfirmation:
       // Death in good order (a restart) loses nothing. A kill on a system that nobody has confirmed
       // yet is one more sign that it is not well.
       if (stopped && now_ < record_.deadline)
         return enter_write(Step::kWriteAwaiting, Phase::kAwaitingConfirmation, record_.deadline);
       return fail(stopped ? "no confirmation came before the deadline"
-                          : "the agent was killed while it waited for the confirmation",
+                          : gone + " while it waited for the confirmation",
                   true);
     case Phase::kCommitted:
       return end_committed();  // to do it again could only fail

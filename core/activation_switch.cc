@@ -141,9 +141,10 @@ void Activation::on_switched(const SystemState& state) {
 
 // A lock that comes free in time costs nothing but the wait.
 void Activation::on_untouched(const SystemState& state, const std::string& why) {
-  const bool was_locked = state.is_switch_locked || (run_->exit_code == kTryAgain && !has_met_lock_);
+  const bool was_locked = state.is_switch_locked || (run_->exit_code == kTryAgain && !is_lock_free_);
   if (was_locked && run_->stopped.empty() && now_ + kLockInterval < record_.deadline) {
-    has_met_lock_ = must_switch_again_ = true;
+    is_lock_free_ = !state.is_switch_locked;  // once more where it has just come free
+    must_switch_again_ = true;
     return look_later(kLockInterval);
   }
   // Somebody else may have made it the profile and the boot default meanwhile.

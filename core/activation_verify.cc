@@ -12,6 +12,7 @@ namespace {
 constexpr Millis kVerifyInterval{500};
 // A lock that somebody else holds is tried again so often.
 constexpr Millis kLockInterval{1'000};
+constexpr int kTryAgain = 11;  // EAGAIN: of the lock, among others
 
 std::string joined(const std::vector<std::string>& words) {
   std::string out;
@@ -62,7 +63,8 @@ void Activation::judge_way_back(const SystemState& state) {
   queued_ = run.report.queued_units;
   const SwitchVerdict verdict = judge_switch(run, record_.before, state, {}, Direction::kBack);
   // One that met a held lock has brought nothing back, however much the host looks as it did.
-  const bool met_lock = verdict.kind == SwitchVerdict::Kind::kUntouched && state.is_switch_locked;
+  const bool met_lock = verdict.kind == SwitchVerdict::Kind::kUntouched &&
+                        (state.is_switch_locked || run.exit_code == kTryAgain);
   const bool is_bad = verdict.kind == SwitchVerdict::Kind::kFailed || met_lock;
   back_failure_ = is_bad ? std::optional(verdict.why) : std::nullopt;
   const bool is_locked_out = is_bad && run.exit_code != 0 && state.is_switch_locked;

@@ -74,7 +74,8 @@ def test_a_frozen_agent_is_replaced_by_the_deadman(pair):
     while pair.host_state("h1")["current_system"] != before:
         assert time.monotonic() < end, "nobody rolled the host back"
         time.sleep(1)
-    wait_for_outcome(pair, flake, "h1", "rolled-back")
+    told = wait_for_outcome(pair, flake, "h1", "rolled-back")["last"]
+    assert "stuck" in told["reason"] and "killed" not in told["reason"], told
     assert_on(pair, "h1", before)
 
 

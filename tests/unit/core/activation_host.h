@@ -34,6 +34,9 @@ struct Host {
   std::optional<int> switch_exit = 0;      // of `test` on the new system
   std::optional<int> reactivate_exit = 0;  // of `test` on the old one
   std::optional<int> boot_exit = 0;        // of `boot` on the new one
+  // What is seen of the lock after each `test` on the new system that meets it; when used up, it can be had.
+  std::vector<bool> lock_looks;
+  bool is_locked = false;
   bool is_switch_hanging = false;
   bool is_reactivation_hanging = false;
   bool takes_effect = true;  // a failing reactivation still switches
@@ -50,8 +53,9 @@ struct Host {
 
   std::optional<Result<EffectValue>> perform(const effect::Any& what) {
     if (std::holds_alternative<effect::ReadState>(what)) {
-      return Result<EffectValue>(
-          EffectValue{SystemState{running, profile, generation, boot_id, failed_units}});
+      SystemState state{running, profile, generation, boot_id, failed_units};
+      state.is_switch_locked = is_locked;
+      return Result<EffectValue>(EffectValue{state});
     }
     if (const auto* write = std::get_if<effect::WriteJournal>(&what)) {
       if (unwritable == write->record.phase && refusals-- > 0)
@@ -93,6 +97,12 @@ struct Host {
       if (exit == 0) boot_default = run.closure;
       return Result<EffectValue>(EffectValue{SwitchExit{exit, ""}});
     }
+    if (is_new && !lock_looks.empty()) {
+      is_locked = lock_looks.front();
+      lock_looks.erase(lock_looks.begin());
+      return Result<EffectValue>(EffectValue{SwitchExit{11, "Could not acquire lock\n"}});
+    }
+    is_locked = false;
     if (is_new && is_switch_hanging) {
       running = run.closure;
       return std::nullopt;

@@ -171,6 +171,36 @@ struct CrashCase {
   Outcome other_boot;
 };
 
+// The lock may come free between the switch's end and the look at it.
+TEST(Activation, TriesOnceMoreWhereALockThatWasMetIsFreeWhenItIsLookedAt) {
+  Host host;
+  host.lock_looks = {true, true, false};
+  EXPECT_EQ(outcome_of(host, spec_of()), Outcome::kSucceeded);
+  Host other;  // exit 11 has other causes too
+  other.lock_looks = {true, false, false};
+  EXPECT_EQ(outcome_of(other, spec_of()), Outcome::kFailedUnchanged);
+  expect_as_before(other);
+}
+
+// Who goes on before the deadline comes after a kill; after it, after an agent that was frozen or gone.
+TEST(Activation, TellsAKilledAgentFromOneThatGotStuck) {
+  for (const Phase phase : {Phase::kChecking, Phase::kAwaitingConfirmation})
+    for (const bool is_late : {false, true}) {
+      Host host;
+      host.crash = [&](const ActivationRecord& record) { return record.phase == phase; };
+      Activation first = Activation::begin(spec_of(), 1);
+      host.drive(first);
+      host.crash = nullptr;
+      host.crashed = false;
+      if (is_late) host.now = host.journal->deadline + kDeadmanGrace;
+      Activation second = Activation::recover(*host.journal, host.boot_id);
+      host.drive(second);
+      const std::string reason = second.record().reason;
+      EXPECT_EQ(reason.find("stuck") != std::string::npos, is_late) << reason;
+      EXPECT_EQ(reason.find("killed") != std::string::npos, !is_late) << reason;
+    }
+}
+
 // The driver dies right after it wrote a phase; another one goes on.
 TEST(Activation, RecoversInEveryPhase) {
   const CrashCase cases[] = {

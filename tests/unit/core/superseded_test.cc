@@ -170,6 +170,18 @@ TEST(WayBack, ThatALockRefusesIsTriedAgainThoughTheHostLooksAsItDid) {
   EXPECT_EQ(tries, 5);
 }
 
+TEST(WayBack, ThatALockRefusedIsTriedAgainThoughItIsFreeWhenItIsLookedAt) {
+  World world;
+  world.state.running = kOld;
+  world.state.etc = kOldEtc;
+  int tries = 0;
+  world.switches_back = {[&](SystemState&) {
+    return ++tries == 1 ? SwitchExit{11, "Could not acquire lock\n"} : SwitchExit{0, ""};
+  }};
+  EXPECT_EQ(world.finish().outcome, Outcome::kRolledBack);
+  EXPECT_EQ(tries, 2);
+}
+
 TEST(WayBack, ThatALockNeverAllowsIsAFailureAndSaysWhy) {
   World world;
   world.switches_back = {[](SystemState& now) {
