@@ -2,7 +2,6 @@
 
 import json
 import os
-import queue
 import shutil
 import tempfile
 import threading
@@ -11,7 +10,7 @@ import traceback
 
 import labnet
 from harness import HERE, Expr, deploy_flake, toplevel
-from matrix_table import NOTHING, SUCCEEDED, expected
+from matrix_table import NOTHING, SUCCEEDED, ends_on, expected
 from matrix_watch import FaultLog, boottime
 from steps import status
 
@@ -19,7 +18,11 @@ AGENT = os.path.abspath(os.environ.get("FLURRY_FAULT_AGENT",
                                        os.path.join(HERE, "..", "..", "build", "bin", "flurry-agent-faults")))
 STATE, STORE = "/var/lib/flurry", "/nix"
 SMALL = {STATE: "96m", STORE: "256m"}   # file systems of their own, so that they can get full
+# A soft reboot needs a systemd that knows them, and unmounts what nothing mounts again: so these have no small ones.
+SOFT_HOSTS = ("h7", "h8")
 RELEASES = ("a", "b")           # a cell deploys the one that its host doesn't run
+THIRDS = ("c", "d")             # what somebody else switches to: the one that its host doesn't run
+LOCK_SECONDS = 4
 # Only the last one is ever waited for; the others are for a slow machine.
 TIMEOUTS = {"activationTimeout": "30s", "confirmTimeout": "6s"}
 HEALTH = {"minHealthy": "0s", "deadline": "20s", "checks": {
@@ -28,6 +31,7 @@ HEALTH = {"minHealthy": "0s", "deadline": "20s", "checks": {
 }}
 UNCONFIRMED = ("prepared", "switching", "checking", "awaiting-confirmation")
 PATIENCE = 90
+LOCK = "/run/nixos/switch-to-configuration.lock"
 # In every release: a point inside its activation, and a way to make it fail.
 ACTIVATION = """
 f=/run/flurry-fault
@@ -44,6 +48,11 @@ def wait(what, predicate, timeout=PATIENCE):
     while not predicate():
         assert time.monotonic() < end, f"{what}: not within {timeout} s"
         time.sleep(0.03)
+
+
+def can_run(host, cell):
+    wants_soft, wants_small = cell[1] == "soft-reboot", cell[1] in ("disk-full", "store-full")
+    return not (wants_small if host in SOFT_HOSTS else wants_soft)
 
 
 def flake_of(lab, release):
@@ -64,6 +73,7 @@ class Cell:
         old = self.lab.host_state(self.name)["current_system"]
         release = next(r for r in RELEASES if self.fleet.paths[self.name, r] != old)
         self.old, self.new = old, self.fleet.paths[self.name, release]
+        self.third = next(path for path in (self.fleet.paths[self.name, r] for r in THIRDS) if path != old)
         self.began, self.log = boottime(), FaultLog(self.host)
         self.arm(release)
         with tempfile.TemporaryFile() as out:
@@ -203,10 +213,43 @@ class Cell:
         # Nobody else starts it again, and the next deployment's switch needs it.
         self.lab.enter(self.name, "systemctl start dbus.socket dbus.service systemd-logind.service")
 
+    def soft_reboot(self):
+        before = self.life_of_dbus()
+        self.lab.enter(self.name, "systemctl soft-reboot", check=False)
+        self.wait_until_the_agent_stops()
+        self.release(self.point)
+        wait("a soft reboot", lambda: self.life_of_dbus() not in (None, before))
+
+    def life_of_dbus(self):
+        """Which one this is, None between two of them; read from outside, since who enters in a soft reboot is stopped."""
+        try:
+            return os.readlink(self.eye.path("run/systemd/units/invocation:dbus.service") or "")
+        except OSError:
+            return None
+
+    def other_switch(self):
+        self.switch_by_hand(self.third)
+
+    def same_switch(self):
+        self.switch_by_hand(self.new)
+
+    def switch_by_hand(self, system):
+        # That of a release which is made to fail does, after it has set all that can be set.
+        self.lab.enter(self.name, f"nix-env -p /nix/var/nix/profiles/system --set {system}; "
+                       f"{system}/bin/switch-to-configuration switch", check=False)
+        self.release(self.point)
+        self.await_end()
+
+    def lock_taken(self):
+        self.lab.enter(self.name, f"systemd-run -q --collect flock {LOCK} sh -c 'touch /run/lock-taken; sleep {LOCK_SECONDS}'; "
+                       "until [ -e /run/lock-taken ]; do sleep 0.05; done; rm /run/lock-taken")
+        self.release(self.point)
+        self.await_end()
+
     def wait_until_the_agent_stops(self):
         """Only then: what stands at the point must not get away from it before."""
         def is_stopping():
-            state = self.lab.enter(self.name, "systemctl show -P ActiveState flurry-agent.service", check=False)
+            state = self.lab.enter(self.name, "timeout 5 systemctl show -P ActiveState flurry-agent.service", check=False)
             return state.strip() != "active"
         wait("the agent is being stopped", is_stopping)
 
@@ -219,9 +262,9 @@ class Cell:
         outcome, why = expected(self.point, self.fault)
         told = self.ask_status()
         state = self.lab.host_state(self.name)
-        here = {path: name for path, name in ((self.old, "old"), (self.new, "new"))}
+        here = {self.old: "old", self.new: "new", self.third: "third"}
         ends = {what: here.get(state[what], state[what]) for what in ("current_system", "boot_default", "profile")}
-        wanted = "new" if outcome == SUCCEEDED else "old"
+        wanted = ends_on(self.point, self.fault)
         assert ends == dict.fromkeys(ends, wanted), f"must be {wanted}: {why}"
 
         last = told.get("last", {})
@@ -261,6 +304,8 @@ class Cell:
 
     def verify_history(self):
         """Neither profile nor boot default named the new system before its confirmation was durable."""
+        if self.fault == "same-switch":
+            return          # somebody else has made it so
         confirmed = self.log.first("confirmed")
         seen = [(at, systems) for at, systems in list(self.fleet.watch.changes[self.name]) if at >= self.began]
         for at, (_, default, profile) in seen:
@@ -280,35 +325,45 @@ class Cell:
 
 
 class Fleet:
-    """A lab whose hosts work through cells, each host one after another."""
+    """A lab whose hosts work through cells, each host one after another: those that it can, the rarest of them first."""
 
     def __init__(self, lab, watch):
         self.lab, self.watch = lab, watch
-        self.flakes = {release: flake_of(lab, release) for release in RELEASES}
+        self.flakes = {release: flake_of(lab, release) for release in (*RELEASES, *THIRDS)}
         self.paths = {(host, release): lab.build(toplevel(self.flakes[release], host))
-                      for release in RELEASES for host in lab.hosts}
+                      for release in self.flakes for host in lab.hosts}
         self.results = {}       # {(point, fault): (cell, error or None, seconds)}
 
-    def prepare(self, hosts, release="a"):
-        code, out, err = self.lab.flurry("deploy", self.flakes[release], "--on", ",".join(hosts), "--yes")
+    def prepare(self, hosts, release="a", goal="switch"):
+        code, out, err = self.lab.flurry("deploy", self.flakes[release], "--on", ",".join(hosts), "--yes", "--goal", goal)
         assert code == 0, out + err
 
+    def prepare_thirds(self, hosts):
+        for third in THIRDS:
+            self.prepare(hosts, third, "push")
+        for host in hosts:
+            self.lab.enter(host, "rm -f /nix/var/nix/gcroots/flurry/*-incoming")
+
     def run(self, cells):
-        todo = queue.SimpleQueue()
-        for cell in cells:
-            todo.put(cell)
-        threads = [threading.Thread(target=self.work, args=(host, todo)) for host in self.lab.hosts]
+        todo, lock = list(cells), threading.Lock()
+
+        def take(host):
+            """The next cell that this host can run; None where there is none."""
+            with lock:
+                found = next((cell for cell in todo if can_run(host, cell)), None)
+                if found:
+                    todo.remove(found)
+                return found
+
+        threads = [threading.Thread(target=self.work, args=(host, take)) for host in self.lab.hosts]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()       # each cell ends by deadlines of its own
 
-    def work(self, host, todo):
-        while True:
-            try:
-                point, fault = todo.get_nowait()
-            except queue.Empty:
-                return
+    def work(self, host, take):
+        while cell := take(host):
+            point, fault = cell
             cell, started, error = Cell(self, host, point, fault), time.monotonic(), None
             try:
                 cell.run()

@@ -4,10 +4,14 @@
 FAULTS = ("agent-killed", "controller-killed", "network-cut", "reboot", "power-cut", "sshd-frozen", "disk-full",
           "store-full")
 # What becomes of the host as a whole. They strike at some points only: they stop the agent wherever it stands.
-MODES = ("emergency", "isolate", "bus-lost")
+MODES = ("emergency", "isolate", "bus-lost", "soft-reboot")
+# What somebody else does there at the same time: switches to a third system, or to the one under way, or holds the lock
+# of switches for some seconds. Where they can make a difference.
+OTHERS = ("other-switch", "same-switch", "lock-taken")
 
 # How the deployment ends, as the next `flurry status` tells it. NOTHING: it has never heard of it.
 SUCCEEDED, ROLLED_BACK, UNCHANGED, NOTHING = "succeeded", "rolled-back", "failed-unchanged", "nothing"
+SUPERSEDED = "superseded"
 
 _NO_WORD = (ROLLED_BACK, "no confirmation came by the deadline")
 _OLD_BOOTS = (ROLLED_BACK, "the boot default was still the old system")
@@ -74,12 +78,34 @@ _MODES = {
     "rollback-started": {"emergency": _BACK, "isolate": _BACK, "bus-lost": _BACK},
     "deadman-rollback-started": {"emergency": _BACK, "bus-lost": _BACK},
 }
-for _point, _faults in _MODES.items():
+_SOFT = {
+    "check-1": _OLD_BOOTS,
+    "profile-set": _OLD_BOOTS,
+    "bootloader-written": _FORWARD,
+    "rollback-started": _BACK,
+    "deadman-rollback-started": _BACK,
+}
+_THIRD = (SUPERSEDED, "somebody else's system is theirs")
+_UNLOCKED = (SUCCEEDED, "a lock that comes free in time is waited for")
+_OTHERS = {
+    "switch-start": {"lock-taken": _UNLOCKED},
+    "check-1": {"other-switch": _THIRD, "same-switch": (SUCCEEDED, "it is what was to be committed")},
+    "confirm-sent": {"other-switch": _THIRD, "lock-taken": _UNLOCKED},
+    "profile-set": {"lock-taken": _UNLOCKED},
+    "bootloader-written": {"other-switch": _THIRD},
+    "rollback-started": {"other-switch": _THIRD, "same-switch": _BACK, "lock-taken": _BACK},
+    "deadman-rollback-started": {"other-switch": _THIRD, "lock-taken": _BACK},
+}
+for _point, _faults in (*_MODES.items(), *_OTHERS.items()):
     MATRIX[_point][1].update(_faults)
+for _point, _end in _SOFT.items():
+    MATRIX[_point][1]["soft-reboot"] = _end
+
+ALL = (*FAULTS, *MODES, *OTHERS)
 
 
 def cells():
-    return [(point, fault) for point, (_, faults) in MATRIX.items() for fault in (*FAULTS, *MODES) if fault in faults]
+    return [(point, fault) for point, (_, faults) in MATRIX.items() for fault in ALL if fault in faults]
 
 
 def expected(point, fault):
@@ -88,11 +114,11 @@ def expected(point, fault):
 
 
 def ends_on(point, fault):
-    return "new" if expected(point, fault)[0] == SUCCEEDED else "old"
+    return {SUCCEEDED: "new", SUPERSEDED: "third"}.get(expected(point, fault)[0], "old")
 
 
 def as_markdown():
-    faults = (*FAULTS, *MODES)
+    faults = ALL
     lines = ["| point | | " + " | ".join(faults) + " |", "|---" * (len(faults) + 2) + "|"]
     for point, (what, outcomes) in MATRIX.items():
         ends = (ends_on(point, fault) if fault in outcomes else "" for fault in faults)
