@@ -1,5 +1,7 @@
 """Profiles that are not the system: a user's home, a deploy-rs script, a plain program, beside a system and alone."""
 
+import os
+
 import pytest
 from harness import Expr, deploy_flake
 from steps import Run, deploy, status
@@ -156,6 +158,41 @@ def test_a_user_that_the_host_does_not_have_is_told_before_anything_is_touched(s
     assert (code, ended) == (3, {"h1": "failed-unchanged"})
     assert "there is no user nobody-such" in why["h1"]
     assert facts(settled, "h1") == before
+
+
+# --- as deploy-rs declares them: a profile that is made to be activated ------------------------------------------
+
+
+def deploy_rs_flake(lab, host, profiles):
+    path = deploy_flake(lab.dir, {}, name="deploy-rs-profiles")
+    with open(os.path.join(path, "flake.nix"), "w", encoding="utf-8") as out:
+        out.write(f"""{{ outputs = {{ self }}: let minios = import ./minios {{ busyboxDir = ./.; }}; in {{
+          deploy = {{ sshUser = "root"; nodes.{host} = {{ hostname = "{host}"; profiles = {{ {profiles} }}; }}; }};
+        }}; }}""")
+    return path
+
+
+def refused(lab, host, profiles):
+    before = facts(lab, host)
+    code, ended, why = deploy(lab, deploy_rs_flake(lab, host, profiles))
+    assert (code, ended) == (3, {host: "failed-unchanged"}), why
+    assert facts(lab, host) == before
+    return why[host]
+
+
+def test_a_deploy_rs_profile_that_brings_nothing_to_activate_is_refused(pair):
+    said = refused(pair, "h2", 'tool = { user = "plain"; path = minios.mkProfile { name = "tool"; release = "none"; }; };')
+    assert "profile tool" in said and "brings nothing to activate" in said and "activate.noop" in said
+
+
+def test_a_system_whose_own_script_does_more_than_switch_is_refused(pair):
+    said = refused(pair, "h2", """system = { user = "root"; path = minios.activatableBy ''
+        echo pre >> /var/own-script
+        "$PROFILE/bin/switch-to-configuration" switch
+        echo post >> /var/own-script
+      '' (minios.mkSystem { name = "h2"; release = "own"; }).config.system.build.toplevel; };""")
+    assert "brings an activation script of its own" in said and "system.activationScripts" in said
+    assert pair.enter("h2", "ls /var/own-script 2> /dev/null || true") == ""
 
 
 def test_homes_of_a_machine_that_is_not_nixos_are_deployed_alone(pair):

@@ -65,7 +65,7 @@ def flake_of(fleet, name, systems, health=None, **defaults):
 
 
 def tell(fleet, name, cases):
-    """{host: (what ran before, outcome, reason)}"""
+    """{host: (what ran before, outcome, reason, the switch's last lines)}"""
     before = flake_of(fleet, f"{name}-before", {host: case[0] for host, case in cases.items()})
     code, ended, why = deploy(fleet, before)
     assert code == 0, why
@@ -73,8 +73,9 @@ def tell(fleet, name, cases):
     for host, command in BY_HAND[name].items():
         fleet.enter(host, command)
     release = flake_of(fleet, f"{name}-release", {host: case[1] for host, case in cases.items()}, health=NOT_SICK)
-    _, ended, why = deploy(fleet, release, timeout=300)
-    return {host: (before, old[host], ended[host], why[host]) for host in cases}
+    _, events = fleet.flurry_json("deploy", release, "--yes", timeout=300)
+    ends = {end["host"]: end for end in (event["host_ended"] for event in events if "host_ended" in event)}
+    return {host: (old[host], *(ends[host][part] for part in ("outcome", "reason", "output"))) for host in cases}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def told_more(fleet, told):
 
 def expect_as_told(fleet, host, case, told):
     """What was told is so; returns what has become of the old system's units: {unit: its state}."""
-    _, old, outcome, reason = told
+    old, outcome, reason, _ = told
     _, _, wanted, word = case
     assert outcome == wanted, reason
     assert word in reason
@@ -112,16 +113,20 @@ def test_the_outcome_is_what_is_so_on_the_host(fleet, told, host):
     assert {unit for unit, state in units.items() if state != "active"} <= {"broken.service"}, units
 
 
+def test_of_a_switch_that_ran_into_its_timeout_the_last_lines_are_told(told):
+    assert "activating the configuration...\nactivation: waits for what never comes" in told["h7"][3]
+
+
 @pytest.mark.parametrize("host", MORE)
 def test_the_outcome_is_what_is_so_on_the_host_where_units_hold_the_switch_up(fleet, told_more, host):
     units = expect_as_told(fleet, host, MORE[host], told_more[host])
     down = [unit for unit, state in units.items() if state != "active"]
-    told_of = [unit for unit in down if unit in told_more[host][3]]
-    assert down == told_of and (not down or told_more[host][2] == "rollback-failed"), (units, told_more[host])
+    told_of = [unit for unit in down if unit in told_more[host][2]]
+    assert down == told_of and (not down or told_more[host][1] == "rollback-failed"), (units, told_more[host])
 
 
 def test_after_a_switch_that_stopped_at_a_unit_the_next_release_can_be_switched_to(fleet, told_more):
-    assert told_more["h8"][2] == "rolled-back"
+    assert told_more["h8"][1] == "rolled-back"
     again = flake_of(fleet, "again", {"h8": {"units": app(4)}})
     assert deploy(fleet, again)[:2] == (0, {"h8": "succeeded"})
 

@@ -67,14 +67,16 @@ let
       ${if deployRs == null then "" else ''ln -s ${script "deploy-rs-activate" deployRs} "$out/deploy-rs-activate"''}
     '';
 
-  # As deploy-rs's activate.nixos: links to all of a system, and the script that switches to it.
-  activatable = toplevel: run "activatable-${toplevel.name}" { } ''
+  # As deploy-rs's activate.nixos: links to all of a system, and the script that switches to it; or another one, as
+  # activate.custom makes it.
+  activatable = activatableBy ''exec "$PROFILE/bin/switch-to-configuration" switch'';
+  activatableBy = activate: toplevel: run "activatable-${toplevel.name}" { } ''
     mkdir -p "$out/bin"
     for entry in ${toplevel}/*; do
       [ "$entry" = ${toplevel}/bin ] || ln -s "$entry" "$out/"
     done
     ln -s ${toplevel}/bin/* "$out/bin/"
-    ln -s ${script "deploy-rs-activate" ''exec "$PROFILE/bin/switch-to-configuration" switch''} "$out/deploy-rs-activate"
+    ln -s ${script "deploy-rs-activate" activate} "$out/deploy-rs-activate"
   '';
 
   mkSystem =
@@ -230,6 +232,6 @@ let
 
 in
 {
-  inherit mkSystem mkProfile activatable web;
+  inherit mkSystem mkProfile activatable activatableBy web;
   faults = import ./faults.nix;
 }

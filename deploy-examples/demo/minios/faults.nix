@@ -87,7 +87,7 @@ in
 
   # The activation never ends.
   activationHangs = { activation = "while :; do sleep 60; done"; };
-  hangsInActivation = { activation = "while :; do sleep 60; done"; };
+  hangsInActivation = { activation = "echo 'activation: waits for what never comes'; while :; do sleep 60; done"; };
 
   # A new unit's start never ends.
   hangsInStart = { units.endless = { type = "oneshot"; exec = sleeper; lines = [ "TimeoutStartSec=infinity" ]; }; };
