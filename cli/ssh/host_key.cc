@@ -94,9 +94,7 @@ Result<void> check_host_key(const SshConfig& config, const KnownKeys& known, con
     case KeyVerdict::kTrusted:
       return {};
     case KeyVerdict::kRevoked:
-      return Error{ErrorKind::kRefused, "host key " + fingerprint(offered_blob) + " of " +
-                                            known_name(config) + " is marked @revoked at " +
-                                            decision.evidence.where()};
+      return revoked_key(known_name(config), decision.evidence, offered_blob);
     case KeyVerdict::kChanged:
       return changed_key(config, decision.evidence, shown_key(offered_blob));
     case KeyVerdict::kUnknown:
@@ -111,6 +109,10 @@ Result<void> check_host_key(const SshConfig& config, const KnownKeys& known, con
 }
 
 Result<void> accept_new_key(const SshConfig& config, const std::string& blob, SeenHostKeys* seen) {
+  // Whoever revokes a host's key need not think of its port. ssh itself would take it here.
+  const std::string plain = known_hosts_name(config.hostname, kSshPort, config.host_key_alias);
+  const auto by_plain = decide_host_key(read_known_keys(known_hosts_files(config), plain), blob);
+  if (by_plain.verdict == KeyVerdict::kRevoked) return revoked_key(plain, by_plain.evidence, blob);
   const auto learned = learn_host_key(config, known_name(config), blob);
   // "no" promised to go on; a file that can't be written doesn't change that.
   if (!learned && config.strict != StrictChecking::kNo) return learned;

@@ -39,6 +39,11 @@ Error changed_key(const SshConfig& config, const KnownKey& on_file, const std::s
               quoted(on_file.file) + " -R " + quoted(known_name(config)) + "`"};
 }
 
+Error revoked_key(const std::string& name, const KnownKey& on_file, std::string_view blob) {
+  return {ErrorKind::kRefused,
+          "host key " + fingerprint(blob) + " of " + name + " is marked @revoked at " + on_file.where()};
+}
+
 Error other_than_seen(const SshConfig& config, std::string_view before, std::string_view now) {
   return {ErrorKind::kRefused,
           "host key of " + known_name(config) + " has changed during this run: it shows the " +

@@ -16,6 +16,7 @@ std::string shown_key(std::string_view blob);
 // `shown`: the key that the host shows, as shown_key() says it.
 Error unknown_key(const SshConfig& config, const std::string& shown);
 Error changed_key(const SshConfig& config, const KnownKey& on_file, const std::string& shown);
+Error revoked_key(const std::string& name, const KnownKey& on_file, std::string_view blob);
 Error other_than_seen(const SshConfig& config, std::string_view before, std::string_view now);
 
 }  // namespace flurry::ssh
