@@ -13,6 +13,7 @@
 #include "agent/file_io.h"
 #include "agent/host_mode.h"
 #include "agent/housekeeping.h"
+#include "agent/log.h"
 #include "agent/profile.h"
 #include "agent/tools.h"
 #include "agent/unit_facts.h"
@@ -93,7 +94,7 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
   if (std::holds_alternative<effect::ArmDeadman>(what)) return no_value(arm_deadman(spec.deployment));
   if (std::holds_alternative<effect::DisarmDeadman>(what)) return no_value(disarm_deadman(spec.deployment));
   if (const auto* run = std::get_if<effect::RunSwitch>(&what))
-    return value(run_noted(*run, spec, std::move(stop)));
+    return value(run_noted(*run, record, std::move(stop)));
   if (const auto* stopped = std::get_if<effect::StopSwitch>(&what))
     return value(stop_switches(*stopped, spec));
   if (const auto* start = std::get_if<effect::StartUnits>(&what)) return no_value(start_units(start->units));
@@ -111,12 +112,16 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
 }
 
 // A user profile's activation that ended well is remembered, a failed one as well: the link says neither.
-Result<SwitchExit> NixosSystem::run_noted(const effect::RunSwitch& what, const ActivationSpec& spec,
+Result<SwitchExit> NixosSystem::run_noted(const effect::RunSwitch& what, const ActivationRecord& record,
                                           std::stop_token stop) {
-  auto exit = run_switch(what, spec, std::move(stop));
+  auto exit = run_switch(what, record.spec, std::move(stop));
   const bool is_well = exit && exit->exit_code == 0;
-  if (is_well && what.action == effect::SwitchAction::kActivate)
-    note_activated(paths_, spec.profiles.at(what.profile));
+  if (!is_well || what.action != effect::SwitchAction::kActivate) return exit;
+  const ProfileSpec& profile = record.spec.profiles.at(what.profile);
+  note_activated(paths_, profile);
+  // What its link names is looked at before anything is committed or called undone.
+  const auto settled = settle_profile(paths_, profile, what.closure, record.started_unix_ms);
+  if (!settled) log_warning("profile " + profile.name + ": " + settled.error().message);
   return exit;
 }
 

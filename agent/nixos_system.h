@@ -29,7 +29,7 @@ class NixosSystem : public System {
   template <typename Profiles>
   Result<SystemState> read_system(const Profiles& profiles) const;
   Result<SystemState> read_state(const effect::ReadState& what, const ActivationRecord& record) const;
-  Result<SwitchExit> run_noted(const effect::RunSwitch& what, const ActivationSpec& spec,
+  Result<SwitchExit> run_noted(const effect::RunSwitch& what, const ActivationRecord& record,
                                std::stop_token stop);
   Result<void> restore(const effect::RestoreProfile& what, const ActivationRecord& record) const;
   Result<void> hold_roots(const ActivationRecord& record) const;

@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "agent/file_io.h"
 #include "agent/nixos_system.h"
@@ -17,6 +19,7 @@ namespace fs = std::filesystem;
 constexpr Millis kNixEnvTimeout{60'000};
 constexpr Millis kToolTimeout{20'000};
 constexpr size_t kNoteMax = 1024;
+constexpr const char* kHomeManager = "home-manager";
 
 std::vector<std::string> split(const std::string& line, char separator) {
   std::vector<std::string> out(1);
@@ -52,18 +55,45 @@ std::string generation_link(const std::string& link, uint64_t number) {
   return link + "-" + std::to_string(number) + "-link";
 }
 
+// What a closure's activation script makes a generation of, where the closure only wraps it: home-manager's
+// sets its profile by itself, to what it was built for.
+std::optional<StorePath> wrapped_home(const Paths& paths, const StorePath& closure) {
+  const auto script = real_path(paths.root, closure.str() + "/activate");
+  if (!script) return std::nullopt;
+  auto home = StorePath::parse(fs::path(*script).parent_path().string());
+  if (!home || *home == closure) return std::nullopt;
+  return *std::move(home);
+}
+
+Result<void> forget_generations(const Paths& paths, const ProfileRef& profile,
+                                const std::vector<StorePath>& closures, long long since_unix_ms) {
+  const auto present = read_profile(paths.root, profile.path).generation;
+  std::vector<std::string> argv = {"nix-env", "-p", paths.root + profile.path, "--delete-generations"};
+  const size_t none = argv.size();
+  for (const auto& made : list_generations(paths.root, profile.path)) {
+    const bool is_of_these = std::any_of(closures.begin(), closures.end(), [&](const StorePath& closure) {
+      return made.path == closure.str();
+    });
+    if (is_of_these && made.number != present && made.created_unix_ms >= since_unix_ms)
+      argv.push_back(std::to_string(made.number));
+  }
+  if (argv.size() == none) return {};
+  return run_for(profile, std::move(argv), kNixEnvTimeout);
+}
+
 // A generation that this deployment made and that was not committed is none: whoever goes back later, by
 // flurry, by hand or in the boot menu, would end on it.
 Result<void> forget_generation(const Paths& paths, const ProfileRef& profile, const StorePath& closure,
                                long long since_unix_ms) {
-  const auto present = read_profile(paths.root, profile.path).generation;
-  std::vector<std::string> argv = {"nix-env", "-p", paths.root + profile.path, "--delete-generations"};
-  const size_t none = argv.size();
-  for (const auto& made : list_generations(paths.root, profile.path))
-    if (made.path == closure.str() && made.number != present && made.created_unix_ms >= since_unix_ms)
-      argv.push_back(std::to_string(made.number));
-  if (argv.size() == none) return {};
-  return run_for(profile, std::move(argv), kNixEnvTimeout);
+  std::vector<StorePath> made = {closure};
+  if (const auto home = wrapped_home(paths, closure); home && !profile.is_system()) made.push_back(*home);
+  return forget_generations(paths, profile, made, since_unix_ms);
+}
+
+Result<void> switch_generation(const Paths& paths, const ProfileRef& profile, uint64_t number) {
+  return run_for(profile,
+                 {"nix-env", "-p", paths.root + profile.path, "--switch-generation", std::to_string(number)},
+                 kNixEnvTimeout);
 }
 
 }  // namespace
@@ -92,8 +122,9 @@ std::vector<std::string> as_user(const Account& account, std::vector<std::string
   return out;
 }
 
-// A profile stays where it is; a new one goes where this user's others are. On hosts where anybody may make
-// a directory for anybody, one that belongs to somebody else is not the user's.
+// home-manager's lies where its own script looks for it. Any other stays where it is; a new one goes where
+// this user's others are. On hosts where anybody may make a directory for anybody, one that belongs to
+// somebody else is not the user's.
 std::string default_profile_path(const Paths& paths, const Account& account, const std::string& name) {
   const std::string directory = "/nix/var/nix/profiles/per-user/" + account.name;
   const std::string shared = directory + "/" + name;
@@ -102,6 +133,10 @@ std::string default_profile_path(const Paths& paths, const Account& account, con
   const bool is_theirs = ::lstat((paths.root + directory).c_str(), &info) == 0 && S_ISDIR(info.st_mode) &&
                          std::to_string(info.st_uid) == account.uid;
   if (account.name == "root") return shared;
+  if (name == kHomeManager)
+    return ::stat(fs::path(paths.root + own).parent_path().c_str(), &info) == 0 && S_ISDIR(info.st_mode) ? own
+           : is_theirs ? shared
+                       : own;
   if (is_theirs && ::lstat((paths.root + shared).c_str(), &info) == 0) return shared;
   const bool has_own = ::lstat((paths.root + own).c_str(), &info) == 0;
   return is_theirs && !has_own ? shared : own;
@@ -169,6 +204,20 @@ Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const St
   return run_for(profile, {"nix-env", "-p", link, "--set", closure.str()}, kNixEnvTimeout);
 }
 
+Result<void> settle_profile(const Paths& paths, const ProfileRef& profile, const StorePath& closure,
+                            long long since_unix_ms) {
+  const auto home = wrapped_home(paths, closure);
+  if (!home || profile.is_system()) return {};
+  if (read_profile(paths.root, profile.path).path == home) {
+    std::optional<uint64_t> ours;
+    for (const auto& made : list_generations(paths.root, profile.path))
+      if (made.path == closure.str()) ours = made.number;
+    if (!ours) return {};  // somebody has deleted it, or set the profile to another one
+    RETURN_IF_ERROR(switch_generation(paths, profile, *ours));
+  }
+  return forget_generations(paths, profile, {*home}, since_unix_ms);
+}
+
 Result<void> restore_profile(const Paths& paths, const ProfileRef& profile, const ProfileState& before,
                              const StorePath& new_path, long long since_unix_ms) {
   const std::string link = paths.root + profile.path;
@@ -176,9 +225,7 @@ Result<void> restore_profile(const Paths& paths, const ProfileRef& profile, cons
   if (present.path == before.path && present.generation == before.generation)
     return forget_generation(paths, profile, new_path, since_unix_ms);
   if (before.generation && before.path) {
-    const auto switched =
-        run_for(profile, {"nix-env", "-p", link, "--switch-generation", std::to_string(*before.generation)},
-                kNixEnvTimeout);
+    const auto switched = switch_generation(paths, profile, *before.generation);
     // Somebody may have deleted old generations meanwhile; the closure is held by our own root.
     if (!switched || read_profile(paths.root, profile.path).path != before.path)
       RETURN_IF_ERROR(set_profile(paths, profile, *before.path));

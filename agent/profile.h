@@ -25,7 +25,8 @@ Result<Account> find_account(const std::string& user);
 // ever written so: a link in the user's directory can then lead nowhere that the user may not go.
 std::vector<std::string> as_user(const Account& account, std::vector<std::string> argv);
 
-// Where deploy-rs and Nix keep the profile NAME of that user (deploy-rs, bin/activate.rs get_profile_path).
+// Where deploy-rs and Nix keep the profile NAME of that user (deploy-rs, bin/activate.rs get_profile_path),
+// or home-manager its own.
 std::string default_profile_path(const Paths& paths, const Account& account, const std::string& name);
 
 // How the closure of a user profile is activated, if at all.
@@ -53,6 +54,11 @@ bool is_activated(const Paths& paths, const ProfileRef& profile, const ProfileSt
 // Makes `closure` the newest generation, unless the profile names it already. It counts as not activated
 // then.
 Result<void> set_profile(const Paths& paths, const ProfileRef& profile, const StorePath& closure);
+
+// After an activation of `closure` that went well: one that made a generation of its own, as home-manager's
+// does where it was wrapped for deploy-rs, leaves the profile with the one of `closure` alone.
+Result<void> settle_profile(const Paths& paths, const ProfileRef& profile, const StorePath& closure,
+                            long long since_unix_ms);
 
 // Makes the profile name what it named before; takes a profile away that did not exist, and generations of
 // `new_path` made since then.

@@ -195,6 +195,45 @@ def test_a_system_whose_own_script_does_more_than_switch_is_refused(pair):
     assert pair.enter("h2", "ls /var/own-script 2> /dev/null || true") == ""
 
 
+# --- home-manager's own profile -----------------------------------------------------------------------------------
+
+
+def generations(lab, host, folder):
+    """Of home-manager's profile there, the oldest first: what each names, by its release; and the one that is present."""
+    listed = lab.enter(host, f"cd {folder} 2> /dev/null && ls -v -d home-manager-*-link | xargs -r -n 1 readlink; true").split()
+    present = lab.enter(host, f"readlink -f {folder}/home-manager || true").strip()
+    return [path.rsplit("-", 1)[1] for path in listed], present.rsplit("-", 1)[-1]
+
+
+@pytest.mark.parametrize("wraps", [False, True], ids=["as-it-is", "wrapped-for-deploy-rs"])
+def test_a_home_makes_one_generation_a_deployment_where_home_manager_looks_for_it(pair, wraps):
+    own, shared = "~plain/.local/state/nix/profiles", f"{LINK}/plain"
+    pair.enter("h2", f"rm -rf {own}/home-manager* {shared}/home-manager*; mkdir -p {shared}; chown plain: {shared}; "
+               "su plain -c 'mkdir -p ~/.local/state/nix/profiles'")
+
+    def deploy_home(release, more=""):
+        home = f'(minios.mkHome {{ release = "{release}"; more = "{more}"; }})'
+        if not wraps:
+            flake = deploy_flake(pair.dir, {}, health=HEALTH, name="own-home", flurry={"defaults": TIMES, "hosts": {
+                "h2": {"profiles": {"home-manager": {"user": "plain", "path": Expr(home)}}}}})
+        else:
+            flake = deploy_rs_flake(pair, "h2", f"""home-manager = {{ user = "plain"; confirmTimeout = 8; activationTimeout = 20;
+                path = minios.activatableBy "exec $PROFILE/activate" {home}; }};""")
+        code, ended, why = deploy(pair, flake, "--allow-no-rollback")
+        return ended["h2"], why["h2"]
+
+    assert deploy_home("1") == ("succeeded", "")
+    assert generations(pair, "h2", own) == (["1"], "1")
+    assert deploy_home("2") == ("succeeded", "")
+    assert generations(pair, "h2", own) == (["1", "2"], "2")
+    outcome, why = deploy_home("3", "exit 7")
+    assert outcome == "rolled-back" and "exited with 7" in why
+    assert generations(pair, "h2", own) == (["1", "2"], "2")
+    assert generations(pair, "h2", shared)[0] == []
+    assert pair.enter("h2", "cat ~plain/.home-manager") == "plain 2\n"
+    assert deploy_home("2") == ("unchanged", "")
+
+
 def test_homes_of_a_machine_that_is_not_nixos_are_deployed_alone(pair):
     flake = deploy_flake(pair.dir, {}, health=HEALTH, flurry={"defaults": TIMES, "hosts": {
         "h2": {"profiles": {"tool": {"user": "plain", "path": program("alone")}}}}}, name="homes")

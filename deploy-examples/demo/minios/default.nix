@@ -67,6 +67,23 @@ let
       ${if deployRs == null then "" else ''ln -s ${script "deploy-rs-activate" deployRs} "$out/deploy-rs-activate"''}
     '';
 
+  # As home-manager's activation package: its script makes the package a generation of its own profile, in the user's state
+  # directory where there are profiles, unless that names it already.
+  mkHome = { release, more ? "" }:
+    let text = ''
+      profiles=$HOME/.local/state/nix/profiles
+      [ -d "$profiles" ] || profiles=/nix/var/nix/profiles/per-user/$USER
+      if [ "$(readlink -f "$profiles/home-manager")" != @out@ ]; then nix-env -p "$profiles/home-manager" --set @out@ || exit 1; fi
+      echo "$USER ${release}" > "$HOME/.home-manager"
+      ${more}
+    '';
+    in run "home-manager-generation-${release}" { inherit text; passAsFile = [ "text" ]; } ''
+      mkdir -p "$out/bin"
+      ln -s ${sh} "$out/bin/home-tool"
+      { echo '#!${sh} sh'; sed "s|@out@|$out|g" "$textPath"; } > "$out/activate"
+      chmod 755 "$out/activate"
+    '';
+
   # As deploy-rs's activate.nixos: links to all of a system, and the script that switches to it; or another one, as
   # activate.custom makes it.
   activatable = activatableBy ''exec "$PROFILE/bin/switch-to-configuration" switch'';
@@ -232,6 +249,6 @@ let
 
 in
 {
-  inherit mkSystem mkProfile activatable activatableBy web;
+  inherit mkSystem mkProfile mkHome activatable activatableBy web;
   faults = import ./faults.nix;
 }

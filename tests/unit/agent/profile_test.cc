@@ -150,6 +150,59 @@ TEST_F(ProfileTest, RestoreMakesTheRecordedClosureAGenerationAgainWhereItsOwnIsG
   EXPECT_EQ(now().path, kOld);
 }
 
+// home-manager's script sets its profile by itself, to the package that was wrapped for deploy-rs.
+class WrappedHome : public ProfileTest {
+ protected:
+  WrappedHome() {
+    program(other_.str() + "/activate", "#!/bin/sh\n");
+    fs::create_directories(dir_.str() + kNew.str());
+    fs::create_symlink(dir_.str() + other_.str() + "/activate", dir_.str() + kNew.str() + "/activate");
+  }
+};
+
+TEST_F(WrappedHome, ThatMadeAGenerationOfItsOwnLeavesOne) {
+  generation(3, kOld);
+  generation(4, kNew);
+  generation(5, other_);
+  present(5);
+  ASSERT_TRUE(settle_profile(paths_, profile_, kNew, 0));
+  EXPECT_EQ(now(), (ProfileState{kNew, 4}));
+  EXPECT_FALSE(has(5));
+  EXPECT_TRUE(has(3));
+}
+
+TEST_F(WrappedHome, IsNoReasonToTouchWhatSomebodyElseHasSetMeanwhile) {
+  generation(4, kNew);
+  generation(5, kOld);
+  present(5);
+  ASSERT_TRUE(settle_profile(paths_, profile_, kNew, 0));
+  EXPECT_EQ(now(), (ProfileState{kOld, 5}));
+  EXPECT_TRUE(has(4));
+}
+
+TEST_F(WrappedHome, ThatFailedIsNotLeftAsNewestGeneration) {
+  generation(3, kOld);
+  generation(4, kNew);
+  generation(5, other_);
+  present(5);
+  ASSERT_TRUE(restore({kOld, 3}));
+  EXPECT_EQ(now(), (ProfileState{kOld, 3}));
+  EXPECT_FALSE(has(4));
+  EXPECT_FALSE(has(5));
+}
+
+TEST_F(ProfileTest, HomeManagersProfileLiesWhereItsOwnScriptLooksForIt) {
+  const Account alice{"alice", std::to_string(::getuid()), "567", "/home/alice"};
+  const std::string shared = "/nix/var/nix/profiles/per-user/alice";
+  const std::string own = "/home/alice/.local/state/nix/profiles";
+  fs::create_directories(dir_.str() + shared);
+  EXPECT_EQ(default_profile_path(paths_, alice, "home-manager"), shared + "/home-manager");
+  fs::create_symlink("home-manager-1-link", dir_.str() + shared + "/home-manager");
+  fs::create_directories(dir_.str() + own);
+  EXPECT_EQ(default_profile_path(paths_, alice, "home-manager"), own + "/home-manager");
+  EXPECT_EQ(default_profile_path(paths_, alice, "other"), shared + "/other");
+}
+
 // The number alone proves nothing.
 TEST_F(ProfileTest, RestoreIsNotContentWithTheRightNumberOfAnotherClosure) {
   generation(3, other_);
