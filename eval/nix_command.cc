@@ -38,13 +38,50 @@ bool reads_a_flake(const std::vector<std::string>& arguments) {
   return !arguments.empty() && (arguments[0] == "eval" || arguments[0] == "flake");
 }
 
-// The mistake that most new users of flakes make, in words that Nix doesn't find.
+// The mistake that most new users of flakes make, in words that Nix doesn't find. An option that does not
+// exist is another one.
 std::string untracked_hint(const std::string& message) {
-  const size_t source = message.find("-source");
-  const bool missing = message.find("No such file") != std::string::npos ||
-                       message.find("does not exist") != std::string::npos;
-  if (source == std::string::npos || !missing) return {};
+  const bool is_in_source = message.find("-source") != std::string::npos;
+  const bool is_missing =
+      message.find("No such file") != std::string::npos ||
+      (message.find("path '") != std::string::npos && message.find("' does not exist") != std::string::npos);
+  if (!is_in_source || !is_missing) return {};
   return "\n(in a git repository, Nix sees only files that git tracks: git add the missing one)";
+}
+
+std::string_view trimmed(std::string_view line) {
+  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+  return line;
+}
+
+bool is_trace(std::string_view line) { return line.starts_with("… ") || line.starts_with("(stack trace"); }
+
+// Where the cause begins. "error:" alone may head a trace, or a text that begins with a new line, as NixOS's
+// list of failed assertions does. A text may have further lines with "error:", so the first one counts.
+size_t find_cause(const std::vector<std::string>& lines) {
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const auto line = trimmed(lines[i]);
+    if (!line.starts_with("error:")) continue;
+    if (line.size() > std::string_view("error: ").size()) return i;
+    size_t next = i + 1;
+    while (next < lines.size() && lines[next].empty()) ++next;
+    if (next < lines.size() && !is_trace(trimmed(lines[next]))) return i;
+  }
+  return lines.size();
+}
+
+// Of a trace, what names an option and the file that sets it: often the only place that is the user's own.
+std::string option_context(const std::vector<std::string>& lines) {
+  constexpr size_t kLinesMax = 3;
+  std::string out;
+  size_t count = 0;
+  for (const auto& whole : lines) {
+    const auto line = trimmed(whole);
+    const bool is_about_option = line.starts_with("… while evaluating the option `") ||
+                                 line.starts_with("… while evaluating definitions from `");
+    if (is_about_option && count++ < kLinesMax) out += "\n" + std::string(line);
+  }
+  return out;
 }
 
 }  // namespace
@@ -77,12 +114,7 @@ std::string strip_escapes(std::string_view text) {
 
 std::string nix_error_message(std::string_view standard_error, bool whole) {
   const auto lines = lines_of(strip_escapes(standard_error));
-  size_t start = lines.size();
-  for (size_t i = lines.size(); i-- > 0 && start == lines.size();) {
-    const size_t text = lines[i].find_first_not_of(' ');
-    if (text != std::string::npos && lines[i].compare(text, 6, "error:") == 0 && lines[i].size() > text + 7)
-      start = i;
-  }
+  const size_t start = find_cause(lines);
   if (start == lines.size()) {
     const size_t from = lines.size() > kErrorLinesMax ? lines.size() - kErrorLinesMax : 0;
     return lines.empty() ? "no message" : join(lines, from, lines.size());
@@ -96,8 +128,9 @@ std::string nix_error_message(std::string_view standard_error, bool whole) {
   while (end > start + 1 && lines[end - 1].empty()) --end;
   std::string message = join(lines, start, end);
   message.erase(0, message.find("error:") + 6);
-  message.erase(0, message.find_first_not_of(' '));
+  message.erase(0, message.find_first_not_of(" \n"));
   if (message.size() > kErrorMax) message = message.substr(0, kErrorMax) + " [...]";
+  message += option_context(lines);
   message += untracked_hint(message);
   if (whole) {
     std::string trace = join(lines, 0, lines.size());

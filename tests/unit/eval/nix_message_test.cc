@@ -99,6 +99,44 @@ TEST(NixMessage, KeepsTheTraceWhereItIsWanted) {
   }
 }
 
+TEST(NixMessage, IsWholeWhateverItsLinesBeginWith) {
+  EXPECT_EQ(nix_error_message("error: first\n       error: second\n", false), "first\n       error: second");
+  EXPECT_EQ(nix_error_message("error:\n       … while calling the 'throw' builtin\n         at f:1:1:\n\n"
+                              "       error: first\n       error: second\n",
+                              false),
+            "first\n       error: second");
+}
+
+TEST(NixMessage, IsTheListOfFailedAssertionsAndNoOtherHostsWarning) {
+  const std::string list = "Failed assertions:\n       - the first\n       - the second";
+  EXPECT_EQ(nix_error_message("trace: warning: of another host\nerror: \n       " + list + "\n", false),
+            list);
+  EXPECT_EQ(
+      nix_error_message(
+          "warning: x\nerror:\n       … while evaluating y\n\n       error:\n       " + list + "\n", false),
+      list);
+}
+
+TEST(NixMessage, NamesTheOptionAndItsFile) {
+  const std::string message = nix_error_message(
+      "error:\n       … while evaluating the attribute 'config'\n\n       … while evaluating the option "
+      "`services.web.port':\n\n       … while evaluating definitions from `/x/web.nix':\n\n"
+      "       error: attribute 'port' missing\n",
+      false);
+  EXPECT_EQ(message,
+            "attribute 'port' missing\n… while evaluating the option `services.web.port':\n"
+            "… while evaluating definitions from `/x/web.nix':");
+}
+
+TEST(NixMessage, HintsAtGitOnlyWhereAFileIsMissing) {
+  const std::string hint = "git add";
+  const auto said = [](const std::string& text) { return nix_error_message("error: " + text + "\n", false); };
+  EXPECT_NE(said("path '/nix/store/x-source/web.nix' does not exist").find(hint), std::string::npos);
+  EXPECT_EQ(said("The option `a.b' does not exist. Definition values:\n- In `/nix/store/x-source/web.nix'")
+                .find(hint),
+            std::string::npos);
+}
+
 TEST(NixMessage, IsBoundedWhateverNixSays) {
   const std::string message = nix_error_message("error: " + std::string(60'000, 'x') + "\n", false);
   EXPECT_LT(message.size(), 9000u);
