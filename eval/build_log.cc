@@ -39,11 +39,16 @@ std::string short_name(const std::string& drv) {
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
-// Errors that only pass on that another derivation failed.
+// Errors that only pass on that another derivation failed. What a remote builder says of its own build
+// ("build of 'X' on 'ssh://B' failed: …") is none.
 bool is_consequence(const std::string& text) {
   return contains(text, "dependencies of derivation") || contains(text, "dependency failed") ||
-         contains(text, "dependencies failed") || text.starts_with("build of ");
+         contains(text, "dependencies failed") ||
+         (text.starts_with("build of ") && !contains(text, "' on '"));
 }
+
+// A builder that was not to be had; Nix goes on with another one, or with none.
+bool is_refusal(const std::string& text) { return text.starts_with("cannot build on '"); }
 
 // The members of an event that are of the right type; nothing for others.
 
@@ -106,11 +111,15 @@ void BuildLog::take_log(uint64_t activity, std::string line) {
 void BuildLog::take_message(std::string text) {
   if (text.starts_with("error: ")) text.erase(0, 7);
   if (text.size() > kMessageMax) text.resize(kMessageMax);
-  last_error_ = text;
+  if (is_refusal(text)) {
+    refusal_ = "\n  " + text;
+    return;
+  }
+  if (!is_consequence(text) || last_error_.empty()) last_error_ = text + refusal_;
   std::string drv = first_drv(text);
   if (drv.empty() || is_consequence(text) || failed_.size() >= kTailsMax || !failed_.insert(drv).second)
     return;
-  BuildFailure failure{std::move(drv), std::move(text), {}};
+  BuildFailure failure{std::move(drv), text + refusal_, {}};
   if (const auto tail = tails_.find(failure.drv); tail != tails_.end())
     for (const auto& line : tail->second) failure.log_tail += "\n    " + line;
   if (on_failure_) on_failure_(std::move(failure));

@@ -37,7 +37,8 @@ class BuildLog {
   // One line of the program's stderr.
   void take_line(std::string_view line);
 
-  // What the program said last of what went wrong; for failures that no derivation is named for.
+  // What the program said last of what went wrong, and of what only follows from that nothing else; for
+  // failures that no derivation is named for.
   const std::string& last_error() const { return last_error_; }
 
  private:
@@ -52,6 +53,7 @@ class BuildLog {
   std::map<std::string, Tail> tails_;         // derivation to the end of its log
   std::set<std::string> failed_;
   std::string last_error_;
+  std::string refusal_;  // what the last builder said that was not to be had
 };
 
 }  // namespace flurry::eval

@@ -46,6 +46,40 @@ TEST(BuildLog, TellsADerivationThatFailsByItselfOnceAndWithTheEndOfItsLog) {
   EXPECT_TRUE(seen.starts_with("lib> line0")) << seen;
 }
 
+// As Nix 2.8.0 told it of builders by ssh.
+TEST(BuildLog, TellsWhatARemoteBuilderSaidOfItsBuild) {
+  std::vector<BuildFailure> failures;
+  BuildLog log({}, [&](BuildFailure failure) { failures.push_back(std::move(failure)); });
+  log.take_line(error("error: build of '" + kLib +
+                      "' on 'ssh://root@h1' failed: hash mismatch in fixed-output derivation '" + kLib +
+                      "':\\n specified: sha256-A\\n got: sha256-B"));
+  log.take_line(error("builder for '" + kLib + "' failed with exit code 1"));
+  ASSERT_EQ(failures.size(), 1u);
+  EXPECT_NE(failures[0].cause.find("on 'ssh://root@h1' failed: hash mismatch"), std::string::npos)
+      << failures[0].cause;
+  EXPECT_NE(failures[0].cause.find("got: sha256-B"), std::string::npos) << failures[0].cause;
+}
+
+TEST(BuildLog, TellsWhyNoBuilderWasToBeHad) {
+  BuildLog log({}, {});
+  log.take_line(
+      error("cannot build on 'ssh://root@h9': error: cannot connect to 'root@h9': No route to host"));
+  log.take_line(
+      error("unable to start any build; remote machines may not have all required system features."));
+  EXPECT_EQ(log.last_error(),
+            "unable to start any build; remote machines may not have all required system features.\n"
+            "  cannot build on 'ssh://root@h9': error: cannot connect to 'root@h9': No route to host");
+}
+
+TEST(BuildLog, TellsTheLastErrorThatIsNoConsequence) {
+  BuildLog log({}, {});
+  log.take_line(error("1 dependency failed"));
+  EXPECT_EQ(log.last_error(), "1 dependency failed");
+  log.take_line(error("output '/nix/store/x' is not allowed to refer to '/nix/store/y'"));
+  log.take_line(error("1 dependencies of derivation '" + kTop + "' failed to build"));
+  EXPECT_EQ(log.last_error(), "output '/nix/store/x' is not allowed to refer to '/nix/store/y'");
+}
+
 // Its copy would be made by recursion, and the stack would end.
 TEST(BuildLog, BearsDeepNesting) {
   BuildLog log({}, {});

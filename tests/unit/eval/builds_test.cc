@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <string>
 #include <thread>
 
 #include "core/sys/bounded_queue.h"
@@ -115,7 +116,7 @@ TEST_F(BuildsTest, SaysOfEachHostWhyItCouldNotBeBuilt) {
 }
 
 TEST_F(BuildsTest, BuildsWhatManyHostsNeedOnceAndTellsItsFailureToEachOfThem) {
-  const std::string count = testing::TempDir() + "/flurry-builds-count";
+  const std::string count = testing::TempDir() + "/flurry-builds-count-" + std::to_string(::getpid());
   std::filesystem::remove_all(count);
   std::filesystem::create_directory(count);
   start("let bad = mk \"shared\" \"echo x > " + count +
@@ -130,7 +131,7 @@ TEST_F(BuildsTest, BuildsWhatManyHostsNeedOnceAndTellsItsFailureToEachOfThem) {
 
 // h2's `lib` is in the store, though what it was once made of can't be made any more.
 TEST_F(BuildsTest, AFailureIsNotToldToAHostThatCanDoWithoutWhatFailed) {
-  const std::string flag = testing::TempDir() + "/flurry-builds-flag";
+  const std::string flag = testing::TempDir() + "/flurry-builds-flag-" + std::to_string(::getpid());
   const std::string shared = "src = mk \"src\" \"test ! -e " + flag +
                              " && echo x > $out\"; lib = mk \"lib\" "
                              "\"echo ${src} > /dev/null; echo lib > $out\";";
@@ -153,7 +154,7 @@ TEST_F(BuildsTest, AFailureIsNotToldToAHostThatCanDoWithoutWhatFailed) {
 }
 
 TEST_F(BuildsTest, WhatFailedForOneHostIsNotBuiltAgainForALaterOne) {
-  const std::string count = testing::TempDir() + "/flurry-builds-later";
+  const std::string count = testing::TempDir() + "/flurry-builds-later-" + std::to_string(::getpid());
   std::filesystem::remove_all(count);
   std::filesystem::create_directory(count);
   start("let bad = mk \"shared-late\" \"echo x > " + count +
@@ -196,7 +197,8 @@ TEST_F(BuildsTest, HoldsWhatWasBuiltForAsLongAsItLives) {
 }
 
 TEST_F(BuildsTest, ABuildOutlivesTheConnectionToTheStore) {
-  const std::string is_running = testing::TempDir() + "/flurry-builds-is-running";
+  const std::string is_running =
+      testing::TempDir() + "/flurry-builds-is-running-" + std::to_string(::getpid());
   std::filesystem::remove(is_running);
   start(R"({ a = nixos (mk "outlives" "echo > )" + is_running + R"(; /bin/sleep 2; echo x > $out"); })");
   const TimePoint deadline = soon();

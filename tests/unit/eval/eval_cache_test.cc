@@ -1,10 +1,12 @@
 #include "eval/eval_cache.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <string>
 #include <system_error>
 
 #include "core/sys/clock.h"
@@ -81,7 +83,7 @@ class EvaluationCache : public testing::Test {
 
   NixSandbox* nix_ = nullptr;
   EvalOptions options_;
-  const std::string cache_ = testing::TempDir() + "/flurry-cache-test";
+  const std::string cache_ = testing::TempDir() + "/flurry-cache-test-" + std::to_string(::getpid());
 };
 
 TEST_F(EvaluationCache, AnswersForALockedFlakeThatWasEvaluatedBefore) {

@@ -1,8 +1,10 @@
 #include "cli/copy/signing_key.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
+#include <string>
 
 namespace flurry::copy {
 namespace {
@@ -12,7 +14,7 @@ constexpr const char* kSecret =
     "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL/tPJZAc6DuFy89qmIyWvAhpo9wdRGg==";
 
 Result<SigningKey> load(const std::string& text) {
-  const std::string file = testing::TempDir() + "/flurry-key";
+  const std::string file = testing::TempDir() + "/flurry-key-" + std::to_string(::getpid());
   std::ofstream(file) << text;
   return SigningKey::load(file);
 }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "agent/import_policy.h"
 #include "core/nix/signature.h"
@@ -17,7 +18,7 @@ constexpr const char* kSecret =
 constexpr const char* kPublic = "fleet-1:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
 copy::SigningKey secret() {
-  const std::string file = testing::TempDir() + "/flurry-trust-key";
+  const std::string file = testing::TempDir() + "/flurry-trust-key-" + std::to_string(::getpid());
   std::ofstream(file) << "fleet-1:" << kSecret;
   return *copy::SigningKey::load(file);
 }
@@ -125,7 +126,7 @@ TEST(ImportPolicy, IsReadStrictlyAndNothingIsTakenWhileItIsWrong) {
 
 TEST(ImportPolicy, ThatCannotBeReadIsNotTakenForNone) {
   namespace fs = std::filesystem;
-  const std::string place = testing::TempDir() + "/flurry-policies";
+  const std::string place = testing::TempDir() + "/flurry-policies-" + std::to_string(::getpid());
   fs::remove_all(place);
   fs::create_directory(place);
   fs::create_symlink("/nowhere/at-all", place + "/dangling");
