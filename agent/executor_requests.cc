@@ -107,8 +107,11 @@ Result<void> Executor::refuse_repeated(const ActivationRecord& record, const Act
   if (record.spec.nonce == spec.nonce && std::equal(record.spec.profiles.begin(), record.spec.profiles.end(),
                                                     spec.profiles.begin(), spec.profiles.end(), is_same))
     return {};
-  return Error{ErrorKind::kInvalidInput,
-               "deployment " + spec.deployment.str() + " was begun by somebody else"};
+  return Error{
+      ErrorKind::kInvalidInput,
+      "this machine is being deployed already under another name in this deployment: two hosts of the "
+      "flake lead to it (deployment " +
+          spec.deployment.str() + ")"};
 }
 
 void Executor::take(Observe request) {

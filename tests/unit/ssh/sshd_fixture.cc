@@ -46,6 +46,28 @@ bool is_listening(int port) {
 
 }  // namespace
 
+// Made once for all tests of a program: RSA keys take their time.
+const std::string& SshdTest::keys() {
+  struct Keys {
+    Keys() {
+      if (::mkdtemp(folder.data()) == nullptr) return;
+      for (const char* name : {"host", "login", "stranger", "ca"}) make(name, "ed25519");
+      make("host_ecdsa", "ecdsa");
+      for (const char* name : {"rsa", "host_rsa"}) make(name, "rsa");
+    }
+    ~Keys() {
+      std::error_code error;
+      std::filesystem::remove_all(folder, error);
+    }
+    void make(const std::string& name, const std::string& type) const {
+      run({"ssh-keygen", "-q", "-t", type, "-N", "", "-f", folder + "/" + name});
+    }
+    std::string folder = "/tmp/flurry-ssh-keys-XXXXXX";
+  };
+  static const Keys keys;
+  return keys.folder;
+}
+
 void SshdTest::SetUp() {
   if (::access(kSshd, X_OK) != 0) GTEST_SKIP() << "no " << kSshd;
   std::string name = "/tmp/flurry-ssh-test-XXXXXX";
@@ -54,13 +76,7 @@ void SshdTest::SetUp() {
   ::setenv("HOME", directory_.c_str(), 1);
   ::unsetenv("SSH_AUTH_SOCK");
   if (::getuid() == 0) ::mkdir("/run/sshd", 0755);  // sshd wants its empty directory
-  run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path("host")});
-  run({"ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", path("host_ecdsa")});
-  run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path("login")});
-  run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path("stranger")});
-  run({"ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", path("rsa")});
-  run({"ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", path("host_rsa")});
-  run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path("ca")});
+  std::filesystem::copy(keys(), directory_);
   write(path("authorized_keys"), read(path("login.pub")) + read(path("rsa.pub")));
   for (int attempt = 0; attempt < 10 && !is_listening(port_); ++attempt) {
     if (sshd_ > 0) ::waitpid(sshd_, nullptr, 0);

@@ -39,6 +39,9 @@ class SshdTest : public testing::Test {
   // The processes of sshd that serve them: one each, two since OpenSSH 9.8.
   std::vector<pid_t> session_pids() const;
 
+  // The folder that they are copied from.
+  static const std::string& keys();
+
   std::string directory_;
   int port_ = 0;
   pid_t sshd_ = -1;
