@@ -42,7 +42,7 @@ void Activation::fail(std::string reason, bool is_lost_confirmation) {
   if (record_.spec.auto_rollback || is_lost_confirmation) return begin_rollback(std::move(reason));
   end(Outcome::kRollbackFailed, reason +
                                     "; automatic rollback is off, so the unconfirmed system still runs; the "
-                                    "boot default is the old one");
+                                    "boot default was left as it was");
 }
 
 void Activation::begin_rollback(std::string reason) {

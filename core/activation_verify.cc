@@ -47,7 +47,8 @@ bool Activation::runs_anothers_system(const SystemState& state) const {
 std::string Activation::third_systems(const SystemState& state) const {
   return "somebody else switched the host meanwhile: it runs " + name_of(state.running) +
          ", its profile names " + name_of(state.profile) +
-         (state.boot_default ? ", it would boot " + name_of(state.boot_default) : std::string()) +
+         (state.boot_default ? ", it would boot " + name_of(state.boot_default)
+                             : std::string(", what its boot loader would start can't be read")) +
          "; what is not ours was left as it is";
 }
 

@@ -77,7 +77,9 @@ std::string_view drift_of(const StatusReport& report) {
   // A system that runs and would not survive a reboot is not what the flake says either.
   const bool runs = report.state.running->str() == report.desired || report.state.running == report.wrapped;
   const bool stays = report.state.profile && report.state.profile->str() == report.desired;
-  return runs && stays ? "in-sync" : "drifted";
+  const auto& boots = report.state.boot_default;
+  const bool comes_back = !boots || boots->str() == report.desired || boots == report.wrapped;
+  return runs && stays && comes_back ? "in-sync" : "drifted";
 }
 
 std::string listing_text(const HostListing& listing) {

@@ -300,6 +300,19 @@ TEST(PlainReporter, TellsWhatADryRunWouldDo) {
   EXPECT_EQ(f.err.text().find('\x1b'), std::string::npos);
 }
 
+TEST(Drift, ASystemThatTheBootLoaderIsKnownNotToStartIsNotInSync) {
+  const auto path = [](const char* name) {
+    return *StorePath::parse("/nix/store/00000000000000000000000000000000-" + std::string(name));
+  };
+  StatusReport report{.host = "web", .desired = path("new").str()};
+  report.state.running = report.state.profile = path("new");
+  EXPECT_EQ(drift_of(report), "in-sync") << "nobody can tell what it would start";
+  report.state.boot_default = path("new");
+  EXPECT_EQ(drift_of(report), "in-sync");
+  report.state.boot_default = path("old");
+  EXPECT_EQ(drift_of(report), "drifted");
+}
+
 TEST(Drift, AProfileThatIsSetAndWasNeverActivatedIsNotInSync) {
   StatusReport report{.host = "web"};
   report.state.user_profiles["home"] = {*StorePath::parse("/nix/store/00000000000000000000000000000000-home"),

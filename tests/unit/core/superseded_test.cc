@@ -106,6 +106,17 @@ TEST(Superseded, IsAHostThatSomebodyElseSwitchedToAThirdSystem) {
   EXPECT_TRUE(world.calls.empty()) << "what somebody else has made of it is left alone";
 }
 
+TEST(Superseded, SaysWhereItCouldNotBeReadWhatWouldBoot) {
+  World world;
+  world.state.running = kThird;
+  EXPECT_NE(world.finish().reason.find("it would boot " + kOld.str()), std::string::npos);
+  World grub;
+  grub.state.running = kThird;
+  grub.state.boot_default.reset();
+  const std::string reason = grub.finish().reason;
+  EXPECT_NE(reason.find("what its boot loader would start can't be read"), std::string::npos) << reason;
+}
+
 TEST(Superseded, IsAHostWhoseProfileNamesAThirdSystemAndThatStays) {
   World world;
   world.state.profile = kThird;
