@@ -19,6 +19,8 @@ namespace {
 constexpr size_t kInputMax = 256 << 10;
 // Channels stop writing while this much waits for the socket; then the caller's writes wait too.
 constexpr size_t kOutputHigh = 256 << 10;
+// More than that are answers that a server asks for and doesn't take.
+constexpr size_t kOutputMax = 4 << 20;
 // A server that says nothing for so long, with a keepalive to answer, is gone.
 constexpr Millis kSilenceMax{15000};
 
@@ -125,7 +127,8 @@ ssize_t SshSession::on_recv(libssh2_socket_t, void* buffer, size_t length, int, 
 
 ssize_t SshSession::on_send(libssh2_socket_t, const void* buffer, size_t length, int, void** abstract) {
   SshSession& s = *self(abstract);
-  if (s.is_closing_) return -EPIPE;
+  s.is_flooded_ |= s.output_.size() - s.output_begin_ > kOutputMax;
+  if (s.is_closing_ || s.is_flooded_) return -EPIPE;
   s.output_.append(static_cast<const char*>(buffer), length);
   s.asked_at_ = sys::now();
   s.moved_ = true;

@@ -10,7 +10,9 @@
 #include <list>
 #include <thread>
 
+#include "cli/ssh/encoding.h"
 #include "core/sys/clock.h"
+#include "tests/unit/ssh/login_server.h"
 #include "tests/unit/ssh/sshd_fixture.h"
 
 namespace flurry::ssh {
@@ -191,6 +193,42 @@ TEST_F(HostileServerTest, PacketsThatNobodyAskedForTakeNoMemoryBeforeTheKeyIsChe
   EXPECT_NE(connection.error().message.find("sends more than SSH needs"), std::string::npos)
       << connection.error().message;
   EXPECT_LT(resident_bytes(), before + (32 << 20));
+}
+
+// One that lets us in and then sends what nobody asked for, until we have heard enough.
+TEST_F(HostileServerTest, AServerThatFloodsAfterTheLoginTakesLittleMemoryAndIsGivenUp) {
+  configure(
+      "UserKnownHostsFile /dev/null\nGlobalKnownHostsFile none\nStrictHostKeyChecking no\nIdentityFile " +
+      path("login") + "\n");
+  std::string data = "\x5e";  // for a channel that there isn't
+  put_u32(data, 7);
+  put_string(data, std::string(32'000, 'x'));
+  std::string request = "\x50";  // wants an answer
+  put_string(request, "nonsense@example.org");
+  request += '\1';
+  for (const auto& [what, payload] :
+       {std::pair<std::string, std::string>{"unknown", "\xc8" + std::string(32'000, 'x')},
+        {"unasked channel answers", "\x5b" + std::string(32'000, '\0')},
+        {"data for no channel", data},
+        {"requests", request}}) {
+    std::atomic<size_t> sent = 0;
+    FakeServer floods([&, payload = payload](int fd) {
+      LoginServer server(fd);
+      if (!server.let_in()) return;
+      while (sent < (64 << 20) && server.send(payload)) sent += payload.size();
+      ::shutdown(fd, SHUT_RDWR);
+    });
+    transport_.reset();
+    const size_t before = resident_bytes();
+    auto connection = transport().dial(at(floods.port()), in(Millis(20'000)));
+    ASSERT_TRUE(connection.has_value()) << what << ": " << connection.error().message;
+    auto process = (*connection)->exec("true", in(Millis(20'000)));
+    ASSERT_FALSE(process.has_value()) << what;
+    EXPECT_LT(resident_bytes(), before + (64 << 20)) << what << " after " << sent << " bytes";
+    const bool is_kept = what != "data for no channel";  // which is dropped
+    EXPECT_EQ(process.error().message.find("sends more than SSH needs") != std::string::npos, is_kept)
+        << what << ": " << process.error().message;
+  }
 }
 
 }  // namespace
