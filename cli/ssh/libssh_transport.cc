@@ -143,11 +143,9 @@ Result<std::unique_ptr<Connection>> LibsshTransport::dial_address(const Target& 
   if (done)
     return std::unique_ptr<Connection>(std::make_unique<LibsshConnection>(loop_, session, peer_name(config)));
   loop_.close_session(session);
-  const bool is_login_refused = met && done.error().kind == ErrorKind::kRefused;
-  if (!is_login_refused && done.error().kind != ErrorKind::kUnsupported)
-    return with_peer(done.error(), config);
+  if (done.error().kind != ErrorKind::kUnsupported) return with_peer(done.error(), config);
   auto by_program = dial_program(target, config, address, turn);
-  if (by_program || !is_login_refused) return by_program;
+  if (by_program || !met) return by_program;
   // It knows more keys and ways to log in. Where it gets no further, we know better what to do about it.
   return Error{ErrorKind::kRefused, with_peer(done.error(), config).message +
                                         ". The ssh program gets no further: " + by_program.error().message};

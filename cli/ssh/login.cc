@@ -37,8 +37,8 @@ class Login {
     ASSIGN_OR_RETURN(const auto first, ask(LoginRequest::Step::kList, ""));
     if (first.answer == LoginReply::Answer::kAccepted) return {};
     if (("," + first.text + ",").find(",publickey,") == std::string::npos)
-      return Error{ErrorKind::kRefused, "login as " + config_.user + " refused: the server takes only " +
-                                            first.text + ", flurry logs in by key"};
+      return Error{ErrorKind::kUnsupported, "login as " + config_.user + " refused: the server takes only " +
+                                                first.text + ", flurry logs in by key"};
     ASSIGN_OR_RETURN(const bool by_agent, try_agent());
     if (by_agent) return {};
     ASSIGN_OR_RETURN(const bool by_file, try_files());
@@ -72,7 +72,10 @@ class Login {
     auto agent = AgentClient::connect(config_.agent_socket);
     if (!agent) return note(agent.error().message);
     auto keys = agent->keys(std::min(deadline_, sys::now() + kAgentListMax));
-    if (!keys) return note(keys.error().message);
+    if (!keys) {
+      is_agent_silent_ = keys.error().kind == ErrorKind::kTimedOut;
+      return note(keys.error().message);
+    }
     std::stable_partition(keys->begin(), keys->end(), [this](const auto& k) { return is_named(k); });
     if (config_.identities_only) std::erase_if(*keys, [this](const auto& k) { return !is_named(k); });
     for (const auto& key : *keys) agent_blobs_.push_back(key.blob);
@@ -129,7 +132,8 @@ class Login {
     const std::string head = "login as " + config_.user + " refused; tried ";
     const std::string advice = "; put a public key into ~/.ssh/authorized_keys of " + config_.user +
                                " on the host, or name the right key with identityFile or ssh-add";
-    return {ErrorKind::kRefused,
+    // The ssh program would wait for the same agent.
+    return {is_agent_silent_ ? ErrorKind::kRefused : ErrorKind::kUnsupported,
             head + (tried_.empty() ? "nothing: there is no agent and no key file" : tried_) + advice};
   }
 
@@ -140,6 +144,7 @@ class Login {
   std::vector<Identity> identities_;
   std::vector<std::string> agent_blobs_;
   std::string tried_;
+  bool is_agent_silent_ = false;
 };
 
 }  // namespace
