@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <sstream>
 #include <system_error>
 
 #include "agent/file_io.h"
@@ -20,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kLocksMax = 4 << 20;
+constexpr size_t kListMax = 1 << 20;
 
 // What a switch writes down of what it still has to do, and what an activation asks it to do.
 constexpr std::array kSwitchLists{"start-list", "restart-list", "reload-list", "activation-restart-list",
@@ -95,8 +98,23 @@ std::vector<std::string> read_leftovers(const Paths& paths) {
   return out;
 }
 
-void remove_leftovers(const Paths& paths) {
-  for (const char* list : kSwitchLists) ::unlink((paths.switch_lists() + "/" + list).c_str());
+Result<void> clear_leftovers(const Paths& paths, const std::set<std::string>& active) {
+  for (const auto& list : read_leftovers(paths)) {
+    const std::string file = paths.switch_lists() + "/" + list;
+    std::string kept;
+    if (list != "start-list") {
+      ASSIGN_OR_RETURN(const auto text, read_file(file, kListMax));
+      std::istringstream lines(text);
+      for (std::string unit; std::getline(lines, unit);)
+        if (active.contains(unit)) kept += unit + "\n";
+    }
+    if (!kept.empty()) {
+      RETURN_IF_ERROR(write_file_durably(file, kept));
+    } else if (::unlink(file.c_str()) != 0 && errno != ENOENT) {
+      return sys::errno_error("remove " + file, errno);
+    }
+  }
+  return {};
 }
 
 // By the kernel's list of locks: to try the lock would take it from a switch that begins at that moment.

@@ -99,8 +99,8 @@ Result<EffectValue> NixosSystem::perform(const effect::Any& what, const Activati
     return value(stop_switches(*stopped, spec));
   if (const auto* start = std::get_if<effect::StartUnits>(&what)) return no_value(start_units(start->units));
   if (std::holds_alternative<effect::ClearLeftovers>(what)) {
-    remove_leftovers(paths_);
-    return EffectValue{};
+    ASSIGN_OR_RETURN(const auto active, read_active_units());
+    return no_value(clear_leftovers(paths_, active));
   }
   if (const auto* check = std::get_if<effect::RunCheck>(&what))
     return EffectValue{run_check(spec.health.checks.at(check->index), std::move(stop))};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <set>
 #include <string>
 
 #include "agent/paths.h"
@@ -71,7 +72,8 @@ std::optional<std::string> real_path(const std::string& root, const std::string&
 
 // The lists with something in them that a broken-off switch has left for the next one, by name.
 std::vector<std::string> read_leftovers(const Paths& paths);
-void remove_leftovers(const Paths& paths);
+// Keeps of them the restarts and reloads of units in `active`. A list that can't be read stays.
+Result<void> clear_leftovers(const Paths& paths, const std::set<std::string>& active);
 
 // Whether somebody holds the lock of switch-to-configuration; disturbs nobody.
 bool is_switch_locked(const Paths& paths);

@@ -263,7 +263,12 @@ Result<SwitchExit> NixosSystem::stop_switches(const effect::StopSwitch& what, co
   for (const auto& unit : running)
     if (const auto stopped = end_unit(unit, kStopPatience); !stopped) failure = stopped.error();
   if (failure) return *failure;
-  return SwitchExit{std::nullopt, what.unit.empty() ? "" : output_of(what.unit, kJournalTries)};
+  if (what.unit.empty()) return SwitchExit{};
+  // Of what never ran in this boot the journal may still tell, and it would be of another one.
+  SwitchExit out;
+  out.has_run = ::access((paths_.status(what.unit) + ".lock").c_str(), F_OK) == 0;
+  if (out.has_run) out.output = output_of(what.unit, kJournalTries);
+  return out;
 }
 
 // Sockets first: one whose service runs already can't be started, so that is stopped meanwhile.

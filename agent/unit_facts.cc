@@ -169,6 +169,14 @@ Result<std::vector<std::string>> read_failed_units() {
   return failed_of(units);
 }
 
+Result<std::set<std::string>> read_active_units() {
+  ASSIGN_OR_RETURN(const auto units, list_units());
+  std::set<std::string> out;
+  for (const auto& unit : units)
+    if (is_active(unit.active)) out.insert(unit.name);
+  return out;
+}
+
 Result<void> read_units(const UnitQuestion& question, SystemState& out) {
   ASSIGN_OR_RETURN(const auto units, list_units());
   out.failed_units = failed_of(units);

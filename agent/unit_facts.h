@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ Result<void> read_units(const UnitQuestion& question, SystemState& out);
 // Units in the failed state, and those that wait to be started again after a failure; but those of users'
 // logins, which any of them can make fail.
 Result<std::vector<std::string>> read_failed_units();
+
+Result<std::set<std::string>> read_active_units();
 
 // Whether a unit's file differs between two folders of unit files; that of a template stands for its
 // instances.

@@ -269,7 +269,7 @@ void Activation::on_time() {
       return begin_rollback("installing the boot default did not end in time");
     case Step::kReactivate:
       note_reactivated({});
-      return enter(Step::kStopReactivate, effect::StopSwitch{});
+      return stop_reactivation();
     case Step::kReadSwitched:
       if (waiting_for_ != 0) return on_overdue();
       if (std::exchange(must_switch_again_, false)) return start_switch(false);
@@ -286,8 +286,7 @@ void Activation::on_time() {
       return verify();
     case Step::kStopForRollback:
     case Step::kReadForRollback:
-      if (waiting_for_ == 0)
-        return enter(Step::kStopForRollback, effect::StopSwitch{});  // for want of resources
+      if (waiting_for_ == 0) return stop_for_rollback(1);  // for want of resources
       return on_overdue();
     default:
       return on_overdue();

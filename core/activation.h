@@ -42,11 +42,13 @@ struct RunSwitch {
   bool attach = false;
   size_t profile = 0;  // index into the spec's profiles
 };
-// Ends with every switch unit of the deployment gone; -> SwitchExit with the last output of `unit`, if named.
+// Ends with every switch unit of the deployment gone; -> SwitchExit with the last output of `unit`, if named,
+// and whether it was started since the host booted.
 struct StopSwitch {
   std::string unit = {};
 };
-// Removes the lists that a broken-off switch has left, so that the next one doesn't take them up.
+// Removes what a broken-off switch has left and the next one would stop at: all but the restarts and reloads
+// of units that are active. Without those, these would keep what the other system gave them.
 struct ClearLeftovers {};
 // Starts units that going back did not bring back. Ends when the jobs are queued.
 struct StartUnits {
@@ -82,6 +84,7 @@ struct SwitchExit {
   std::string output;            // the last lines it printed
   // Its program holds the sentences by which a failed activation script is known from the output.
   bool tells_failed_activation = true;
+  bool has_run = false;  // of a unit that was stopped: since the host booted
 };
 
 // As it is to be judged; `stopped` says why it was stopped, if it was.
@@ -274,6 +277,10 @@ class Activation {
   void reactivate_user_profile();
   void on_reactivated(const SwitchExit& exit);
   void note_reactivated(const SwitchExit& exit);
+  void stop_reactivation();
+  void on_reactivation_stopped(const SwitchExit& stopped);
+  void stop_for_rollback(int attempt);
+  void on_stopped_for_rollback(const SwitchExit& stopped);
   void on_rollback_error(const Error& error);
   bool retry_for_want_of_resources(const Error& error);
   void end_rollback_failed(const std::string& why);
@@ -287,6 +294,9 @@ class Activation {
   void on_verify(const SystemState& seen);
   SystemState without_what_a_reboot_ends(SystemState state) const;
   void judge_way_back(const SystemState& state);
+  void note_failed_reloads(const SwitchReport& report);
+  void note_unknown_reloads(const SystemState& state);
+  bool may_have_to_reload(const SystemState& state) const;
   std::string what_is_wrong(const SystemState& state) const;
   std::string what_is_wrong_with_boot(const SystemState& state) const;
   bool is_third_system(const std::optional<StorePath>& path) const;
@@ -334,6 +344,9 @@ class Activation {
   bool has_leftovers_ = false;               // at the last look
   std::string complaint_;                    // the last thing that verification found wrong
   bool has_started_lost_ = false;            // in this attempt
+  int looked_at_earlier_ = 0;                // attempts of an earlier life whose lines were read
+  bool is_earlier_silent_ = false;           // nothing could be read of them
+  bool may_reload_ = true;                   // in this attempt: something runs that is not the recorded
   TimePoint verify_until_{};
   TimePoint verify_at_most_{};    // while jobs wait
   TimePoint retry_until_{};       // for a lock, or for resources

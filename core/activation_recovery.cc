@@ -74,6 +74,7 @@ void Activation::on_state_after_boot(const SystemState& state) {
   if (record_.phase == Phase::kCommitted && (runs_new || record_.spec.goal == Goal::kBoot))
     return end_committed();
   if (!was_going_back && may_have_committed() && runs_new) return start_commit();
+  record_.not_undone.clear();  // services have started with what they find
   is_back_already_ = runs_recorded && !may_have_committed();
   begin_rollback(record_.reason.empty() ? "the host rebooted before the deployment was committed"
                                         : record_.reason);

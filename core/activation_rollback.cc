@@ -65,9 +65,9 @@ void Activation::begin_rollback(std::string reason) {
 void Activation::on_way_back(const SystemState& state, const SwitchExit& exit) {
   switch (step_) {
     case Step::kWriteRollingBack:
-      return enter(Step::kStopForRollback, effect::StopSwitch{});
+      return stop_for_rollback(1);
     case Step::kStopForRollback:
-      return continue_rollback();
+      return on_stopped_for_rollback(exit);
     case Step::kReadForRollback:
       return on_state_to_go_back_from(state);
     case Step::kClearLeftovers:
@@ -81,12 +81,32 @@ void Activation::on_way_back(const SystemState& state, const SwitchExit& exit) {
     case Step::kReactivate:
       return on_reactivated(exit);
     case Step::kStopReactivate:
-      return restore_next();
+      return on_reactivation_stopped(exit);
     case Step::kVerify:
       return on_verify(state);
     default:  // kWriteNotUndone, kStartLost
       return verify();
   }
+}
+
+// An earlier life may have switched back, in this boot, and died before it looked at what that printed, or
+// before a full disk took it.
+void Activation::stop_for_rollback(int attempt) {
+  looked_at_earlier_ = recovered_ ? attempt : 0;
+  enter(Step::kStopForRollback,
+        effect::StopSwitch{looked_at_earlier_ > 0 ? unit("rollback", static_cast<size_t>(attempt))
+                                                  : std::string()});
+}
+
+void Activation::on_stopped_for_rollback(const SwitchExit& stopped) {
+  if (looked_at_earlier_ == 0) return continue_rollback();
+  if (stopped.has_run) {
+    is_back_already_ = false;  // not by a reboot, and perhaps by half
+    is_earlier_silent_ |= stopped.output.empty();
+    note_failed_reloads(parse_switch_report(stopped.output));
+  }
+  if (looked_at_earlier_ < kAttemptsMax) return stop_for_rollback(looked_at_earlier_ + 1);
+  continue_rollback();
 }
 
 void Activation::continue_rollback() {
@@ -125,6 +145,8 @@ void Activation::on_state_to_go_back_from(const SystemState& state) {
                              : is_boot_suspect && !may_have_committed();
   }
   has_leftovers_ = !state.leftovers.empty();
+  may_reload_ = may_have_to_reload(state);
+  if (std::exchange(is_earlier_silent_, false)) note_unknown_reloads(state);
   start_attempt();
 }
 
@@ -134,7 +156,6 @@ void Activation::start_attempt() {
   ++attempts_;
   not_undone_.clear();
   has_started_lost_ = false;
-  back_failure_.reset();
   // The first attempt takes up what the broken-off switch left to be done; what it left where that failed
   // would stop every later switch at the same place.
   if (attempts_ > 1 && has_leftovers_) return enter(Step::kClearLeftovers, effect::ClearLeftovers{});
@@ -232,6 +253,17 @@ void Activation::note_reactivated(const SwitchExit& exit) {
   }
 }
 
+void Activation::stop_reactivation() {
+  const bool is_system = profile(at_).is_system();
+  enter(Step::kStopReactivate,
+        effect::StopSwitch{is_system ? unit("rollback", static_cast<size_t>(attempts_)) : std::string()});
+}
+
+void Activation::on_reactivation_stopped(const SwitchExit& stopped) {
+  if (profile(at_).is_system()) run_ = run_of({std::nullopt, stopped.output}, "");
+  restore_next();
+}
+
 // Descriptors and memory come back when whoever used them up is through: no attempt is lost by that.
 bool Activation::retry_for_want_of_resources(const Error& error) {
   const bool may_wait = step_ == Step::kStopForRollback || step_ == Step::kReadForRollback ||
@@ -248,10 +280,11 @@ void Activation::on_rollback_error(const Error& error) {
   switch (step_) {
     // Going back must not depend on a disk that has room: the journal still says enough to redo it.
     case Step::kWriteRollingBack:
-      return enter(Step::kStopForRollback, effect::StopSwitch{});
+      return stop_for_rollback(1);
     case Step::kStopForRollback:
       return continue_rollback();
     case Step::kReadForRollback:
+      may_reload_ = true;
       return start_attempt();
     case Step::kClearLeftovers:
       return plan_attempt();
@@ -273,7 +306,7 @@ void Activation::on_rollback_error(const Error& error) {
       note_reactivated({});
       complaint_ = error.message;
       if (!profile(at_).is_system()) not_undone_ = about(at_) + error.message;
-      return enter(Step::kStopReactivate, effect::StopSwitch{});
+      return stop_reactivation();
     case Step::kVerify:
       complaint_ = error.message;
       break;

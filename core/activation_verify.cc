@@ -13,6 +13,8 @@ constexpr Millis kVerifyInterval{500};
 // A lock that somebody else holds is tried again so often.
 constexpr Millis kLockInterval{1'000};
 constexpr int kTryAgain = 11;  // EAGAIN: of the lock, among others
+// Of switch-to-configuration.
+constexpr int kUnitsFailed = 4;
 
 std::string joined(const std::vector<std::string>& words) {
   std::string out;
@@ -67,15 +69,41 @@ void Activation::judge_way_back(const SystemState& state) {
   const bool met_lock = verdict.kind == SwitchVerdict::Kind::kUntouched &&
                         (state.is_switch_locked || run.exit_code == kTryAgain);
   const bool is_bad = verdict.kind == SwitchVerdict::Kind::kFailed || met_lock;
-  back_failure_ = is_bad ? std::optional(verdict.why) : std::nullopt;
+  // Nor has one that did nothing mended what the one before it failed at.
+  if (is_bad || verdict.kind != SwitchVerdict::Kind::kUntouched)
+    back_failure_ = is_bad ? std::optional(verdict.why) : std::nullopt;
   const bool is_locked_out = is_bad && run.exit_code != 0 && state.is_switch_locked;
   if (is_locked_out) back_failure_ = "somebody else's switch-to-configuration holds its lock; " + verdict.why;
   must_reactivate_again_ = is_locked_out && now_ + kLockInterval < retry_until_;
   if (back_failure_) complaint_ = *back_failure_;
-  for (const auto& job : run.report.failed_jobs)
-    if (run.exit_code == 4 && job.type == "reload")
+  if (run.exit_code == 0) return;
+  note_failed_reloads(run.report);
+  const bool is_silent = run.exit_code == kUnitsFailed ? !run.report.explains_failure() : !run.has_output;
+  if (is_silent && may_reload_ && !is_locked_out) note_unknown_reloads(state);
+}
+
+// The next switch back finds nothing to reload, whatever became of this one.
+void Activation::note_failed_reloads(const SwitchReport& report) {
+  for (const auto& job : report.failed_jobs)
+    if (job.type == "reload")
       record_.not_undone = "the reload of " + job.unit + " failed on the way back, so it still has the new " +
                            "release's configuration in effect; restart it";
+}
+
+// Of a switch back that failed and of which nothing can be read.
+void Activation::note_unknown_reloads(const SystemState& state) {
+  if (may_have_to_reload(state) || !record_.not_undone.empty()) return;
+  record_.not_undone =
+      "a switch on the way back failed and what it printed is lost, so nobody can tell whether services have "
+      "reloaded the recorded configuration; restart those that the new release changes";
+}
+
+// Units are reloaded last of all: before that something else runs, or the list of them is there for the next
+// switch.
+bool Activation::may_have_to_reload(const SystemState& state) const {
+  const auto& lists = state.leftovers;
+  return state.running != record_.before.running || state.etc != record_.before.etc ||
+         std::find(lists.begin(), lists.end(), "reload-list") != lists.end();
 }
 
 // A reboot ends what somebody had started by hand, and units that only the boot before had generated.

@@ -5,7 +5,9 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <vector>
 
+#include "agent/file_io.h"
 #include "agent/nixos_system.h"
 #include "tests/unit/agent/fake_system.h"
 #include "tests/unit/agent/temp_dir.h"
@@ -134,6 +136,16 @@ TEST_F(HostFilesTest, EachStateIsReadFromItsOwnLink) {
   EXPECT_EQ(profile.path, profile_);
   EXPECT_EQ(profile.generation, 17u);
   EXPECT_EQ(read_profile(dir_.str(), "/nix/var/nix/profiles/none"), ProfileState{});
+}
+
+// A switch would stop at a reload of what isn't loaded. Of what is active the next one does the rest.
+TEST_F(HostFilesTest, OfTheListsOfABrokenOffSwitchTheRestartsAndReloadsOfActiveUnitsStay) {
+  put("/run/nixos/start-list", "app.service\n");
+  put("/run/nixos/restart-list", "gone.service\n");
+  put("/run/nixos/reload-list", "gone.service\nrel.service\n");
+  ASSERT_TRUE(clear_leftovers(paths_, {"app.service", "rel.service"}));
+  EXPECT_EQ(read_leftovers(paths_), std::vector<std::string>{"reload-list"});
+  EXPECT_EQ(*read_file(paths_.switch_lists() + "/reload-list", 100), "rel.service\n");
 }
 
 }  // namespace
