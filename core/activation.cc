@@ -142,6 +142,8 @@ void Activation::on_value(const EffectValue& value) {
       return on_switch_stopped(exit ? exit->output : "");
     case Step::kReadSwitched:
       return on_switched(state ? *state : none);
+    case Step::kLookForWayBack:
+      return on_looked_for_way_back(exit && exit->has_run);
     case Step::kWriteChecking:
       return start_checks();
     case Step::kWriteAwaiting:
@@ -198,6 +200,8 @@ void Activation::on_error(const Error& error) {
       return stop_switch("run the switch: " + error.message);
     case Step::kStopSwitch:
       return fail(record_.reason + "; and it could not be stopped: " + error.message);
+    case Step::kLookForWayBack:
+      return on_looked_for_way_back(true);
     case Step::kReadSwitched:
       return fail("what the switch did could not be read: " + error.message);
     case Step::kWriteChecking:

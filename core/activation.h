@@ -155,6 +155,7 @@ class Activation {
     kSwitch,
     kStopSwitch,
     kReadSwitched,
+    kLookForWayBack,
     kWriteChecking,
     kCheck,
     kWriteAwaiting,
@@ -219,6 +220,7 @@ class Activation {
   void read_switched();
   void on_switched(const SystemState& state);
   void on_untouched(const SystemState& state, const std::string& why);
+  void on_looked_for_way_back(bool was_begun);
   void on_profile_activated();
   WantedSystem new_system() const;
 

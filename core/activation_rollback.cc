@@ -136,13 +136,15 @@ void Activation::on_state_to_go_back_from(const SystemState& state) {
     // Who sets a profile installs it too: where the loader's files can't be read, the profile speaks for
     // them.
     is_boot_anothers_ = state.boot_default ? is_third_system(state.boot_default) : is_profile_anothers_;
+    // From the confirmation on it may be our own word, and then nothing was installed yet.
+    const bool is_new = state.profile == profile(*system).new_path;
     // An earlier life, or attempt, may have put the profile back and not come to the boot default.
     const bool is_boot_suspect = must_restore_profile_ || !is_boot_restored_ ||
                                  (record_.times_driven_back > 1 && !is_profile_anothers_);
     must_restore_boot_ = state.boot_default
                              ? state.boot_default != recorded_boot_default() && !is_boot_anothers_ &&
                                    state.boot_default != record_.before.profile
-                             : is_boot_suspect && !may_have_committed();
+                             : is_boot_suspect && (!may_have_committed() || !is_new);
   }
   has_leftovers_ = !state.leftovers.empty();
   may_reload_ = may_have_to_reload(state);

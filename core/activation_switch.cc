@@ -150,8 +150,16 @@ void Activation::on_untouched(const SystemState& state, const std::string& why) 
   // Somebody else may have made it the profile and the boot default meanwhile.
   const SystemState& before = record_.before;
   const bool is_committed = state.profile != before.profile || state.boot_default != before.boot_default;
-  if (at_ == first_changed() && !is_committed) return end(Outcome::kFailedUnchanged, why);
-  fail(why);
+  if (at_ != first_changed() || is_committed) return fail(why);
+  if (!recovered_) return end(Outcome::kFailedUnchanged, why);
+  // An earlier life may have gone back already, and a full disk have refused the journal.
+  record_.reason = why;
+  enter(Step::kLookForWayBack, effect::StopSwitch{unit("rollback", 1)});
+}
+
+void Activation::on_looked_for_way_back(bool was_begun) {
+  if (was_begun) return fail(record_.reason);
+  end(Outcome::kFailedUnchanged, record_.reason);
 }
 
 }  // namespace flurry

@@ -66,12 +66,13 @@ void Activation::judge_way_back(const SystemState& state) {
   queued_ = run.report.queued_units;
   const SwitchVerdict verdict = judge_switch(run, record_.before, state, {}, Direction::kBack);
   // One that met a held lock has brought nothing back, however much the host looks as it did.
-  const bool met_lock = verdict.kind == SwitchVerdict::Kind::kUntouched &&
-                        (state.is_switch_locked || run.exit_code == kTryAgain);
-  const bool is_bad = verdict.kind == SwitchVerdict::Kind::kFailed || met_lock;
+  const bool is_untouched = verdict.kind == SwitchVerdict::Kind::kUntouched;
+  const bool met_lock = is_untouched && (state.is_switch_locked || run.exit_code == kTryAgain);
+  // Nor where nobody can see whose /etc it is; after a reboot it is that of what runs.
+  const bool is_unseen = is_untouched && !record_.before.etc && !rebooted_;
+  const bool is_bad = verdict.kind == SwitchVerdict::Kind::kFailed || met_lock || is_unseen;
   // Nor has one that did nothing mended what the one before it failed at.
-  if (is_bad || verdict.kind != SwitchVerdict::Kind::kUntouched)
-    back_failure_ = is_bad ? std::optional(verdict.why) : std::nullopt;
+  if (is_bad || !is_untouched) back_failure_ = is_bad ? std::optional(verdict.why) : std::nullopt;
   const bool is_locked_out = is_bad && run.exit_code != 0 && state.is_switch_locked;
   if (is_locked_out) back_failure_ = "somebody else's switch-to-configuration holds its lock; " + verdict.why;
   must_reactivate_again_ = is_locked_out && now_ + kLockInterval < retry_until_;
@@ -119,6 +120,7 @@ void Activation::on_verify(const SystemState& seen) {
   const SystemState state = without_what_a_reboot_ends(seen);
   is_running_anothers_ = runs_anothers_system(state);
   const std::string known = record_.not_undone;
+  if (std::exchange(is_earlier_silent_, false)) note_unknown_reloads(state);
   if (run_ && !is_running_anothers_) judge_way_back(state);
   // Durable before it is gone on with: the next switch back would find nothing to reload.
   if (record_.not_undone != known)

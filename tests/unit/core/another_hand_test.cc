@@ -96,5 +96,22 @@ TEST(AnotherHand, WhereTheBootLoaderCantBeReadADeathBehindTheProfileLosesNothing
   EXPECT_EQ(host.booted, kOld);
 }
 
+// It was confirmed, and somebody made what had run before, uncommitted, the profile and the boot default.
+TEST(AnotherHand, WhereTheBootLoaderCantBeReadWhoSetsTheProfileHasInstalledIt) {
+  const StorePath ran = *StorePath::parse("/nix/store/22222222222222222222222222222222-ran");
+  Host host;
+  host.state.running = host.state.profile = host.booted = ran;
+  host.state.generation = 8;
+  host.exit = 0;
+  ActivationRecord record{.spec = spec()};
+  record.phase = Phase::kConfirmed;
+  record.before = {.running = ran, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
+  Activation machine = Activation::recover(record, "boot-1");
+  host.drive(machine);
+  EXPECT_EQ(machine.record().outcome, Outcome::kRolledBack);
+  EXPECT_EQ(host.state.profile, kOld);
+  EXPECT_EQ(host.booted, kOld);
+}
+
 }  // namespace
 }  // namespace flurry

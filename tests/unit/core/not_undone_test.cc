@@ -22,9 +22,10 @@ struct World {
   SystemState state{.running = kNew, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
   // Of each switch back, the last one repeats; nothing: it hangs.
   std::vector<std::optional<Result<EffectValue>>> switches_back;
-  std::string earlier;       // printed by a switch back of an earlier life
-  bool has_earlier = false;  // there was one
-  std::string when_stopped;  // what a hanging one has printed
+  std::string earlier;        // printed by a switch back of an earlier life
+  bool has_earlier = false;   // there was one
+  std::string when_stopped;   // what a hanging one has printed
+  int times_driven_back = 0;  // by earlier lives
   long backs = 0;
 
   std::optional<Result<EffectValue>> perform(const effect::Any& what) {
@@ -53,6 +54,7 @@ struct World {
     record.phase = phase;
     record.back_from = Phase::kChecking;
     record.not_undone = not_undone;
+    record.times_driven_back = times_driven_back;
     record.before = {.running = kOld, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
     state.boot_id = boot_id;
     Activation machine = Activation::recover(record, boot_id);
@@ -118,6 +120,29 @@ TEST(NotUndone, IsWhatAnEarlierLifeDidAndNobodyCanTell) {
   World world{.has_earlier = true};
   world.state.running = kOld;
   EXPECT_EQ(world.go_back(Phase::kRollingBack), Outcome::kRollbackFailed);
+}
+
+// A full disk refused all that came after it.
+TEST(NotUndone, IsAFailedReloadThoughTheJournalSaysThatTheSwitchForwardIsUnderWay) {
+  World world{.earlier = kFailedReload, .has_earlier = true};
+  world.state.running = kOld;
+  EXPECT_EQ(world.go_back(Phase::kSwitching), Outcome::kRollbackFailed);
+}
+
+// Some hosts mount their /etc, and what runs moves last of all.
+TEST(NotUndone, IsAllOfItWhereASwitchBackDidNothingAndNobodyCanSeeWhoseEtcItIs) {
+  World world{.switches_back = {ends(std::nullopt, "")}};
+  world.state.running = kOld;
+  EXPECT_EQ(world.go_back(Phase::kChecking), Outcome::kRollbackFailed);
+  EXPECT_EQ(world.backs, 2);
+}
+
+// It ends the agent each time, and in the end there is only a look.
+TEST(NotUndone, IsWhatNobodyCanTellAlsoWhereNothingMoreIsTried) {
+  World world{.has_earlier = true, .times_driven_back = 10};
+  world.state.running = kOld;
+  EXPECT_EQ(world.go_back(Phase::kRollingBack), Outcome::kRollbackFailed);
+  EXPECT_EQ(world.backs, 0);
 }
 
 TEST(NotUndone, IsForgottenWithAReboot) {
