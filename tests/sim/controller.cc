@@ -146,7 +146,10 @@ void Controller::connect(size_t at, const Answer& answer) {
               .deployment = plan_.id(), .nonce = {}, .who = {}, .revision = {}, .profiles = {}};
           spec.profiles.push_back(system_profile(plan_.new_system));
           if (plan_.new_home) spec.profiles.push_back({{"home", "alice", ""}, *plan_.new_home});
-          facts.state = link.host().machine.state(&spec);
+          const Machine& machine = link.host().machine;
+          facts.state = machine.state(&spec);
+          if (machine.running)
+            facts.half_switched = half_switched(facts.state, machine.etc_of(*machine.running));
           link.back([answer, facts] { answer(ActionValue(facts)); }, lost);
         });
       },
@@ -219,6 +222,7 @@ void Controller::confirm(size_t at, const std::string& nonce, const Answer& answ
 
 void Controller::request_rollback(size_t at) {
   Host& host = links_[at].host();
+  invariants_.undo_is_wanted(plan_.hosts[at], plan_.id());
   if (host.is_reachable()) host.connect().roll_back(plan_.id(), plan_.nonce(plan_.hosts[at]));
 }
 

@@ -65,12 +65,19 @@ void Process::place(Worker& worker) {
   if (const auto* run = std::get_if<effect::RunSwitch>(&worker.what)) {
     if (!run->attach && !host_.is_unit_running(run->unit)) host_.start_switch(*run, worker.record.spec);
     if (!is_alive_) return;
+    // Who leaves waits for none.
+    if (is_leaving_) {
+      worker.is_over = true;
+      return leave_when_done();
+    }
     if (worker.fails) return tell(worker, Error{ErrorKind::kFailed, "injected"});
     const auto number = worker.number;
     const auto id = worker.id;
-    host_.wait_for_unit(run->unit, [this, number, id](std::optional<int> exit) {
+    host_.wait_for_unit(run->unit, [this, number, id, unit = run->unit](std::optional<int> exit) {
+      SwitchExit ended = host_.exit_of(unit);
+      ended.exit_code = exit;
       for (auto& w : workers_)
-        if (w.number == number && w.id == id && !w.is_over) return tell(w, EffectValue(SwitchExit{exit, ""}));
+        if (w.number == number && w.id == id && !w.is_over) return tell(w, EffectValue(ended));
     });
     return;
   }
@@ -103,7 +110,10 @@ Result<EffectValue> Process::carry_out(const effect::Any& what, const Activation
     const ProfileSpec& profile = spec.profiles.at(index);
     return profile.is_system() ? disk.system : disk.user_profiles[profile.name];
   };
-  if (std::holds_alternative<effect::ReadState>(what)) return EffectValue(host_.state(&spec));
+  if (const auto* read = std::get_if<effect::ReadState>(&what)) {
+    shared_.on_read(spec.deployment, read->is_baseline);
+    return EffectValue(host_.state(record, *read));
+  }
   if (std::holds_alternative<effect::HoldRoots>(what)) {
     if (is_full) return full;
     const auto hold = [&](const std::string& which, const std::optional<StorePath>& path) {
@@ -120,8 +130,15 @@ Result<EffectValue> Process::carry_out(const effect::Any& what, const Activation
     shared_.arm_deadman(spec.deployment);
   } else if (std::holds_alternative<effect::DisarmDeadman>(what)) {
     if (follows_) shared_.disarm_deadman(spec.deployment);
-  } else if (std::holds_alternative<effect::StopSwitch>(what)) {
+  } else if (const auto* stop = std::get_if<effect::StopSwitch>(&what)) {
     host_.stop_units(spec.deployment);
+    SwitchExit stopped = host_.exit_of(stop->unit);
+    stopped.exit_code.reset();
+    return EffectValue(stopped);
+  } else if (std::holds_alternative<effect::ClearLeftovers>(what)) {
+    host_.services.clear_lists();
+  } else if (const auto* start = std::get_if<effect::StartUnits>(&what)) {
+    host_.services.start_some({start->units.begin(), start->units.end()}, host_.files());
   } else if (std::holds_alternative<effect::RunCheck>(what)) {
     const bool passed = host_.running && host_.dice.chance(host_.release(*host_.running).health);
     return EffectValue(CheckResult{passed, "check"});
@@ -133,6 +150,7 @@ Result<EffectValue> Process::carry_out(const effect::Any& what, const Activation
     const ProfileState before = profile_state(record.before, spec.profiles.at(restore->profile));
     if (is_full) return full;
     if (before.path && !disk.has(*before.path)) shared_.on_missing(*before.path, "restore");
+    if (spec.profiles.at(restore->profile).is_system()) shared_.on_restore(spec);
     profile_of(restore->profile).restore(restore->generation, before.path);
   }
   return EffectValue{};

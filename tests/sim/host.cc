@@ -24,11 +24,23 @@ Host::Host(Timeline& timeline, Dice& dice, std::string name)
   machine.on_replaced_agent = [this] {
     if (agent_) agent_->terminate();
   };
+  machine.on_trouble = [this](Millis takes) {
+    is_troubled_ = true;
+    injected_ += takes;
+  };
+  machine.on_emergency = [this] {
+    if (!agent_ || !agent_->is_alive()) return;
+    if (dice_.chance(0.5))
+      agent_->terminate();
+    else
+      agent_->kill();
+  };
 }
 
 bool Host::is_reachable() const {
   const bool is_cut = timeline_.now() < cut_until_;
-  return machine.is_on && !is_cut && !(machine.running && machine.release(*machine.running).cuts_network);
+  return machine.is_on && !machine.is_emergency && !is_cut &&
+         !(machine.running && machine.release(*machine.running).cuts_network);
 }
 
 Process& Host::make_process(bool follows) {
@@ -48,7 +60,7 @@ Process& Host::connect() {
 }
 
 void Host::start_agent() {
-  if (!machine.is_on || (agent_ && agent_->is_alive())) return;
+  if (!machine.is_on || machine.is_emergency || (agent_ && agent_->is_alive())) return;
   agent_ = &make_process(true);
   agent_->on_left = [this] { restart_agent_soon(kAgentRestart); };
   // agent/housekeeping.cc: roots of deployments that have ended.
@@ -82,8 +94,10 @@ bool Host::at_point(Process& process) {
 
 void Host::strike(Fault fault) {
   if (!machine.is_on || shared.is_calm) return;
-  constexpr const char* kNames[] = {"agent killed", "agent stopped", "agent frozen", "deadman killed",
-                                    "power cut",    "disk full",     "network cut"};
+  is_struck_ = true;
+  constexpr const char* kNames[] = {"agent killed",   "agent stopped", "agent frozen",
+                                    "deadman killed", "power cut",     "disk full",
+                                    "network cut",    "rebuild",       "lock held"};
   timeline_.tell(machine.name,
                  "point " + std::to_string(points_) + ", fault: " + kNames[static_cast<int>(fault)]);
   switch (fault) {
@@ -116,7 +130,28 @@ void Host::strike(Fault fault) {
     case Fault::kCutNetwork:
       cut_until_ = timeline_.now() + dice_.between(100, 240'000);
       return;
+    case Fault::kRebuild:
+      // Of two of them nobody could tell which came to the boot loader.
+      if (machine.was_somebody_here() && !machine.is_boot_loader_read) return;
+      is_troubled_ = true;
+      return machine.rebuild(draw_rebuild());
+    case Fault::kHoldLock:
+      return machine.hold_lock(dice_.between(500, 90'000));
   }
+}
+
+// nixos-rebuild switch, boot or test, or one that was interrupted.
+Rebuild Host::draw_rebuild() {
+  Rebuild out{.path = choices.at(dice_.below(choices.size()))};
+  const bool is_switch = dice_.chance(0.5);
+  out.switches = is_switch || dice_.chance(0.4);
+  out.sets_profile = is_switch || !out.switches;
+  out.installs_boot = is_switch || (!out.switches && dice_.chance(0.8));
+  // Its own program told to install it, without the profile.
+  if (machine.is_boot_loader_read && dice_.chance(0.1)) out = {.path = out.path, .installs_boot = true};
+  // Who takes a host down himself is left with it.
+  out.switches &= !machine.release(out.path).is_emergency;
+  return out;
 }
 
 void Host::cut_power() {

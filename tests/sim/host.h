@@ -6,7 +6,17 @@
 
 namespace flurry::sim {
 
-enum class Fault { kKillAgent, kStopAgent, kFreezeAgent, kKillDeadman, kPowerCut, kDiskFull, kCutNetwork };
+enum class Fault {
+  kKillAgent,
+  kStopAgent,
+  kFreezeAgent,
+  kKillDeadman,
+  kPowerCut,
+  kDiskFull,
+  kCutNetwork,
+  kRebuild,   // somebody else's
+  kHoldLock,  // somebody else does
+};
 
 // A machine with an agent, the deadmen of its deployments, and what goes wrong there.
 class Host {
@@ -15,6 +25,7 @@ class Host {
   Host(const Host&) = delete;
 
   Machine machine;
+  std::vector<StorePath> choices;  // of somebody else: releases, old systems, a third
   Shared shared;
 
   // --- what its network carries ---------------------------------------------------------------------------
@@ -32,6 +43,9 @@ class Host {
   Millis injected() const { return injected_; }
   bool was_hurt() const { return is_hurt_; }
   bool was_frozen() const { return was_frozen_; }
+  // Something of the kind happened, or could not be seen.
+  bool was_struck() const { return is_struck_; }
+  bool was_troubled() const { return is_troubled_; }
 
   // --- truth ----------------------------------------------------------------------------------------------
   size_t deadmen() const { return deadmen_.size(); }
@@ -49,6 +63,7 @@ class Host {
   void kill_agent();
   void restart_agent_soon(Millis delay);
   void cut_power();
+  Rebuild draw_rebuild();
   void arm(const DeploymentId& id);
   void start_deadman(const DeploymentId& id);
   void kill_deadman(const DeploymentId& id);
@@ -68,6 +83,8 @@ class Host {
   Millis injected_{0};
   bool is_hurt_ = false;
   bool was_frozen_ = false;
+  bool is_struck_ = false;
+  bool is_troubled_ = false;
 };
 
 }  // namespace flurry::sim

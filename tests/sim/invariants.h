@@ -4,6 +4,7 @@
 
 #include "tests/sim/host.h"
 #include "tests/sim/plan.h"
+#include "tests/sim/truth.h"
 
 namespace flurry::sim {
 
@@ -14,6 +15,7 @@ class Invariants {
   Invariants(Timeline& timeline, std::list<Host>& hosts);
 
   void know(const Plan& plan);
+  void undo_is_wanted(size_t host, const DeploymentId& id);
   void confirm_arrives(size_t host, const DeploymentId& id);
   void reported(size_t host, const DeploymentId& id, const HostResult& result);
   void check(size_t host);
@@ -25,16 +27,12 @@ class Invariants {
   const std::map<Outcome, size_t>& outcomes() const { return outcomes_; }
 
  private:
-  // A host as it was before a deployment.
-  struct Snapshot {
-    std::optional<StorePath> running;
-    std::optional<StorePath> boot_default;
-    std::optional<StorePath> profile;
-    std::map<std::string, std::optional<StorePath>> users;
-    bool operator==(const Snapshot&) const = default;
-  };
   struct Story {
-    std::optional<Snapshot> before;
+    std::optional<Truth> baseline;  // when the agent looked at it
+    std::optional<Truth> before;    // as the journal has it
+    uint64_t seen = 0;              // disturbances up to the last look
+    bool is_undo_wanted = false;
+    bool is_turned_back = false;
     bool is_touched = false;
     bool confirm_arrived = false;
     TimePoint deadline{};  // of the way forward
@@ -51,12 +49,21 @@ class Invariants {
     std::map<DeploymentId, Story> stories;
   };
 
-  Snapshot look(const Host& host) const;
+  void on_read(Ledger& ledger, const DeploymentId& id, bool is_baseline);
   void on_switch(Ledger& ledger, const effect::RunSwitch& what, const ActivationSpec& spec);
   void on_durable(Ledger& ledger, const ActivationRecord& record);
   void on_outcome(Ledger& ledger, const ActivationRecord& record);
   void expect_true(const Ledger& ledger, const Story& story, const ActivationRecord& record);
-  void expect_new(const Ledger& ledger, const ActivationRecord& record);
+  void expect_new(const Ledger& ledger, const Story& story, const ActivationRecord& record);
+  void expect_superseded(const Ledger& ledger, const Story& story, const ActivationRecord& record,
+                         const Truth& now);
+  void expect_reason_to_turn_back(const Ledger& ledger, Story& story, const ActivationRecord& record);
+  bool is_third_system(const Story& story, const ActivationSpec& spec,
+                       const std::optional<StorePath>& path) const;
+  void expect_to_be_ours(Ledger& ledger, const ActivationSpec& spec, const std::optional<StorePath>& path,
+                         const std::string& what);
+  std::string not_back(const Ledger& ledger, const Story& story, const ActivationRecord& record,
+                       const Truth& now) const;
   bool may_differ(const Ledger& ledger, Outcome told, Outcome durable) const;
   bool may_still_switch(const Ledger& ledger) const;
   Millis overdue(const Ledger& ledger) const;

@@ -16,10 +16,33 @@ SystemState Machine::state(const ActivationSpec* spec) const {
     const auto it = disk.user_profiles.find(profile.name);
     out.user_profiles[profile.name] = it == disk.user_profiles.end() ? ProfileState{} : it->second.state();
   }
-  if (running) {
-    const Release& now = release(*running);
-    if (now.unit_fails && timeline.now() >= runs_since + *now.unit_fails) out.failed_units = {"web.service"};
-  }
+  if (etc && has_etc_link) out.etc = etc_of(*etc);
+  if (is_boot_loader_read) out.boot_default = disk.boot_default;
+  out.leftovers = services.leftovers();
+  out.is_switch_locked = is_locked("");
+  out.failed_units = services.failed();
+  return out;
+}
+
+SystemState Machine::state(const ActivationRecord& record, const effect::ReadState& what) const {
+  SystemState out = state(&record.spec);
+  if (what.is_baseline) out.steady_units = services.steady();
+  out.missing_units = services.missing(record.before.steady_units, files());
+  for (const auto& unit : what.units)
+    out.unit_states[unit] = services.is_active(unit) ? "active" : "inactive";
+  for (const auto& unit : out.failed_units)
+    if (out.unit_states.contains(unit)) out.unit_states[unit] = "failed";
+  const auto version = [this](const std::optional<StorePath>& system, const std::string& unit) {
+    const auto& units = system ? release(*system).units : Configuration();
+    const auto it = units.find(unit);
+    return it == units.end() ? 0 : it->second.version;
+  };
+  out.jobs = services.jobs;
+  for (auto& job : out.jobs)
+    for (const auto& profile : record.spec.profiles)
+      if (profile.is_system())
+        job.is_of_changed_unit =
+            version(record.before.running, job.unit) != version(profile.new_path, job.unit);
   return out;
 }
 
@@ -29,72 +52,40 @@ const Release& Machine::release(const StorePath& path) const {
   return it == releases.end() ? kGood : it->second;
 }
 
+const Configuration& Machine::files() const {
+  static const Configuration kNone;
+  return etc ? release(*etc).units : kNone;
+}
+
+std::optional<std::string> Machine::etc_of(const StorePath& system) const { return system.str() + "/etc"; }
+
 bool Machine::is_unit_running(const std::string& unit) const {
   const auto it = units_.find(unit);
   return it != units_.end() && it->second.is_running;
 }
 
 bool Machine::is_switching() const {
-  return std::any_of(units_.begin(), units_.end(), [](const auto& u) { return u.second.is_running; });
+  return std::ranges::any_of(units_,
+                             [](const auto& u) { return u.second.is_running && u.second.deployment; });
 }
 
-// A second switch-to-configuration finds the lock of the first and does nothing.
-void Machine::start_switch(const effect::RunSwitch& what, const ActivationSpec& spec) {
-  on_switch(what, spec);
-  const bool is_system = spec.profiles.at(what.profile).is_system();
-  const bool is_locked = is_system && std::any_of(units_.begin(), units_.end(), [](const auto& u) {
-                           return u.second.is_running && u.second.is_system;
-                         });
-  units_.insert_or_assign(
-      what.unit, Unit{.deployment = spec.deployment, .is_system = is_system, .exit = {}, .waiting = {}});
-  timeline.tell(name, "unit " + what.unit.substr(0, what.unit.find("-01")) + " starts " +
-                          what.closure.str().substr(11, 1) + (is_locked ? ", locked out" : ""));
-  const Release& behaves = release(what.closure);
-  const bool is_test =
-      what.action == effect::SwitchAction::kTest || what.action == effect::SwitchAction::kActivate;
-  const uint64_t born = boot;
-  const auto later = [this, born, unit = what.unit](Millis delay, std::function<void()> then) {
-    timeline.after(delay, [this, born, unit, then] {
-      if (is_on && boot == born && is_unit_running(unit)) then();
-    });
-  };
-  if (is_locked || !disk.has(what.closure))
-    return later(Millis(5), [this, unit = what.unit] { end_unit(unit, 1); });
-  const bool boot_fails = what.action == effect::SwitchAction::kBoot && dice.chance(boot_loader_fails);
-  const std::optional<int> exit = is_test ? behaves.switch_exit : std::optional(boot_fails ? 1 : 0);
-  const Millis half = is_test ? behaves.takes / 2 : Millis(100);
-  const bool nothing_done = (exit == 1 || exit == 100) && !(boot_fails && dice.chance(0.5));
-  if (!nothing_done) later(half, [this, what, spec] { apply(what, spec); });
-  if (is_test && behaves.hangs) return;
-  later(2 * half, [this, unit = what.unit, exit] { end_unit(unit, exit); });
+bool Machine::is_somebody_switching() const {
+  return std::ranges::any_of(units_,
+                             [](const auto& u) { return u.second.is_running && !u.second.deployment; });
 }
 
-void Machine::apply(const effect::RunSwitch& what, const ActivationSpec& spec) {
-  switch (what.action) {
-    case effect::SwitchAction::kTest:
-      if (running != what.closure) runs_since = timeline.now();
-      running = what.closure;
-      timeline.tell(name, "now runs " + what.closure.str().substr(11, 1));
-      if (release(what.closure).replaces_agent && on_replaced_agent) on_replaced_agent();
-      return;
-    case effect::SwitchAction::kBoot:
-      if (spec.profiles.at(what.profile).is_system()) disk.boot_default = what.closure;
-      return;
-    case effect::SwitchAction::kActivate:
-      user_active.insert_or_assign(spec.profiles.at(what.profile).name, what.closure);
-      return;
-    case effect::SwitchAction::kDryActivate:
-      return;
-  }
+bool Machine::is_locked(const std::string& but) const {
+  return timeline.now() < locked_until_ || std::ranges::any_of(units_, [&](const auto& u) {
+           return u.first != but && u.second.is_running && u.second.is_system;
+         });
 }
 
-void Machine::end_unit(const std::string& name_of_unit, std::optional<int> exit) {
-  Unit& unit = units_.at(name_of_unit);
-  unit.is_running = false;
-  unit.exit = exit;
-  timeline.tell(name, "unit " + name_of_unit.substr(0, name_of_unit.find("-01")) +
-                          " ends: " + (exit ? std::to_string(*exit) : "killed"));
-  for (const auto& then : std::exchange(unit.waiting, {})) then(exit);
+SwitchExit Machine::exit_of(const std::string& unit) const {
+  const auto it = units_.find(unit);
+  if (it == units_.end()) return {std::nullopt, ""};
+  const auto lines = journal_.find(unit);
+  return {it->second.exit, lines == journal_.end() ? "" : lines->second,
+          release(it->second.closure).tells_failed_activation, true};
 }
 
 void Machine::wait_for_unit(const std::string& unit, OnExit then) {
@@ -109,17 +100,59 @@ void Machine::stop_units(const DeploymentId& id) {
     if (state.is_running && state.deployment == id) end_unit(unit, std::nullopt);
 }
 
+void Machine::rebuild(const Rebuild& what) {
+  if (!is_on || is_emergency) return;
+  timeline.tell(name, std::string("somebody makes ") + what.path.str().substr(11, 1) +
+                          (what.sets_profile ? ", the profile" : "") +
+                          (what.installs_boot ? ", the boot default" : "") +
+                          (what.switches ? ", what runs" : ""));
+  disk.store.insert(what.path);
+  disk.roots.insert_or_assign("somebody's-" + what.path.str().substr(11, 1), what.path);
+  on_rebuild(what.path);
+  ++disturbances_;
+  if (what.sets_profile) disk.system.set(what.path);
+  if (!what.installs_boot && !what.switches) return;
+  start_unit("somebody-" + std::to_string(++rebuilds_),
+             Unit{.deployment = {}, .closure = what.path, .installs_boot = what.installs_boot},
+             what.switches ? effect::SwitchAction::kTest : effect::SwitchAction::kBoot, "system");
+}
+
+void Machine::hold_lock(Millis time) {
+  if (!is_on) return;
+  timeline.tell(name, "somebody holds the lock for " + std::to_string(time.count()) + " ms");
+  locked_until_ = timeline.now() + time;
+  on_trouble(time);
+}
+
+void Machine::end_by_itself(const std::string& service) {
+  if (!is_on || !services.end_by_itself(service)) return;
+  timeline.tell(name, service + " ends by itself");
+  ++disturbances_;
+}
+
+void Machine::queue_unrelated_job(Millis time) {
+  services.jobs.push_back({"backup.service", "start"});
+  timeline.after(time, [this] {
+    std::erase_if(services.jobs, [](const UnitJob& job) { return job.unit == "backup.service"; });
+  });
+}
+
 void Machine::power_off() {
   is_on = false;
   units_.clear();
   user_active.clear();
+  locked_until_ = {};
 }
 
 void Machine::power_on() {
   ++boot;
+  ++disturbances_;
   is_on = true;
-  running = disk.boot_default;
-  runs_since = timeline.now();
+  is_emergency = false;
+  has_activation_failed = false;
+  running = etc = disk.boot_default;
+  services.boot(files());
+  if (running) begin_to_run(*running);
 }
 
 }  // namespace flurry::sim

@@ -13,6 +13,8 @@ struct Shared {
   std::function<bool(Process&)> at_point;
   std::function<void(const ActivationRecord&, bool is_in_journal)> on_outcome;
   std::function<void(const ActivationRecord&)> on_durable;
+  std::function<void(const DeploymentId&, bool is_baseline)> on_read;
+  std::function<void(const ActivationSpec&)> on_restore;  // of the system's profile
   std::function<void(const DeploymentId&)> arm_deadman;
   std::function<void(const DeploymentId&)> disarm_deadman;
   std::function<void(const StorePath&, const std::string& use)> on_missing;

@@ -43,7 +43,10 @@ Result<void> Process::admit(const ActivationSpec& spec) {
   }
   if (shared_.lock) return refused("another process is finishing a deployment on this host");
   shared_.lock = this;
-  Activation machine = Activation::begin(spec, 0);
+  ActivationSpec admitted = spec;
+  for (auto& profile : admitted.profiles)
+    if (profile.is_system()) profile.etc = host_.etc_of(profile.new_path);
+  Activation machine = Activation::begin(std::move(admitted), 0);
   ActivationRecord record = machine.record();
   active_.emplace(Active{std::move(machine), std::move(record), false, ++activations_});
   followed_.reset();

@@ -14,7 +14,11 @@ class Story {
 
  private:
   void furnish(Host& host);
-  Release draw_release();
+  Declared draw_unit(const Kind& kind, char system);
+  Configuration draw_units(char system);
+  Trouble draw_trouble();
+  Release draw_release(char system);
+  Release draw_old(char system);
   void plan_deployments();
   void plan_faults(Host& host);
   void plan_faults(Controller& controller);
@@ -26,6 +30,7 @@ class Story {
   std::list<Host> hosts_;
   std::optional<Invariants> invariants_;
   std::list<Controller> controllers_;
+  bool has_broken_unit_ = false;  // of the host that is being furnished
 };
 
 Story::Story(const StoryOptions& options) : options_(options), dice_(options.seed) {
@@ -38,12 +43,41 @@ Story::Story(const StoryOptions& options) : options_(options), dice_(options.see
   for (auto& controller : controllers_) plan_faults(controller);
 }
 
-Release Story::draw_release() {
-  constexpr int kExits[] = {4, 1, 2, 100, 101};
-  Release out;
-  if (dice_.chance(0.25)) out.switch_exit = kExits[dice_.below(std::size(kExits))];
-  if (dice_.chance(0.03)) out.switch_exit.reset();
-  out.hangs = dice_.chance(0.05);
+Declared Story::draw_unit(const Kind& kind, char system) {
+  Declared out;
+  const bool is_old = system < 'a';
+  if (dice_.chance(is_old ? 0.15 : 0.4)) out.version = system;
+  if (dice_.chance(is_old ? 0.003 : 0.03))
+    out.start = dice_.chance(0.5) ? Declared::Start::kFails : Declared::Start::kDependencyFails;
+  out.reload_fails = dice_.chance(is_old ? 0.05 : 0.08);
+  if (kind.name == "broken.service") out.start = Declared::Start::kFails;
+  return out;
+}
+
+Configuration Story::draw_units(char system) {
+  Configuration out;
+  for (const auto& kind : kinds()) {
+    if (kind.name == "broken.service" ? !has_broken_unit_ : system >= 'a' && dice_.chance(0.04)) continue;
+    out.emplace(kind.name, draw_unit(kind, system));
+  }
+  return out;
+}
+
+Trouble Story::draw_trouble() {
+  constexpr int kExits[] = {1, 2, 4, 11, 100, 101};
+  Trouble out{.at = static_cast<SwitchStep>(dice_.below(8))};
+  out.hangs = dice_.chance(0.2);
+  if (dice_.chance(0.7)) out.exit = kExits[dice_.below(std::size(kExits))];
+  return out;
+}
+
+Release Story::draw_release(char system) {
+  Release out{.units = draw_units(system)};
+  if (dice_.chance(0.22)) out.trouble = draw_trouble();
+  if (dice_.chance(0.05)) out.failing_activations = 1'000;
+  out.is_emergency = dice_.chance(0.02);
+  out.tells_failed_activation = !dice_.chance(0.03);
+  if (dice_.chance(0.05)) out.loses_lines = 1;
   out.takes = dice_.chance(0.05) ? dice_.between(10'000, 40'000) : dice_.between(50, 3'000);
   out.cuts_network = dice_.chance(0.08);
   out.replaces_agent = dice_.chance(0.15);
@@ -53,13 +87,31 @@ Release Story::draw_release() {
   return out;
 }
 
+// It did run: what goes wrong with it goes wrong on the way back.
+Release Story::draw_old(char system) {
+  Release out{.units = draw_units(system)};
+  if (dice_.chance(0.12)) {
+    out.trouble = draw_trouble();
+    if (dice_.chance(0.7)) out.trouble->times = 1;
+  }
+  if (dice_.chance(0.04)) out.failing_activations = dice_.chance(0.5) ? 1 : 1'000;
+  if (dice_.chance(0.05)) out.loses_lines = 1;
+  return out;
+}
+
 // What was there before: mostly a system that is committed; else one that only runs, or none at all.
 void Story::furnish(Host& host) {
   Machine& machine = host.machine;
-  for (const char c : {'a', 'b', 'c', 'd'}) machine.releases.emplace(path_of(c), draw_release());
+  has_broken_unit_ = dice_.chance(0.2);
+  for (const char c : {'a', 'b', 'c', 'd'}) machine.releases.emplace(path_of(c), draw_release(c));
+  for (const char c : {'0', '1', '2', '3'}) machine.releases.emplace(path_of(c), draw_old(c));
+  machine.releases.emplace(path_of('x'), Release{.units = draw_units('x')});
+  host.choices = {path_of('a'), path_of('x'), path_of('x')};
+  machine.is_boot_loader_read = dice_.chance(0.5);
+  machine.has_etc_link = dice_.chance(0.9);
   for (const char c : {'a', 'b', 'c', 'd'}) {
     Release home;
-    if (dice_.chance(0.1)) home.switch_exit = 1;
+    if (dice_.chance(0.1)) home.exit = 1;
     home.hangs = dice_.chance(0.03);
     machine.releases.emplace(path_of(c, "home"), home);
   }
@@ -76,6 +128,12 @@ void Story::furnish(Host& host) {
   disk.boot_default = disk.system.state().path;
   machine.running = dice_.chance(0.15) ? path_of('3') : *disk.boot_default;
   disk.store.insert(*machine.running);
+  machine.etc = machine.running;
+  machine.services.boot(machine.files());
+  for (const auto& kind : kinds())
+    if (!kind.is_wanted && dice_.chance(0.4)) machine.services.start_some({kind.name}, machine.files());
+  if (dice_.chance(0.1)) machine.queue_unrelated_job(dice_.between(1'000, 600'000));
+  host.choices.push_back(*machine.running);
   if (dice_.chance(0.5)) {
     disk.store.insert(path_of('0', "home"));
     disk.user_profiles["home"].set(path_of('0', "home"));
@@ -104,6 +162,12 @@ void Story::plan_deployments() {
 }
 
 void Story::plan_faults(Host& host) {
+  for (const auto& kind : kinds())
+    if (kind.may_end && dice_.chance(0.2))
+      timeline_.after(dice_.between(0, 60'000),
+                      [&host, name = kind.name] { host.machine.end_by_itself(name); });
+  while (dice_.chance(0.08)) host.plan(1 + dice_.below(120), Fault::kRebuild);
+  while (dice_.chance(0.04)) host.plan(1 + dice_.below(120), Fault::kHoldLock);
   if (dice_.chance(0.2)) return;
   constexpr Fault kFaults[] = {Fault::kKillAgent,   Fault::kKillAgent, Fault::kStopAgent, Fault::kFreezeAgent,
                                Fault::kKillDeadman, Fault::kPowerCut,  Fault::kDiskFull,  Fault::kCutNetwork};
