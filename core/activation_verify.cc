@@ -68,8 +68,9 @@ void Activation::judge_way_back(const SystemState& state) {
   // One that met a held lock has brought nothing back, however much the host looks as it did.
   const bool is_untouched = verdict.kind == SwitchVerdict::Kind::kUntouched;
   const bool met_lock = is_untouched && (state.is_switch_locked || run.exit_code == kTryAgain);
-  // Nor where nobody can see whose /etc it is; after a reboot it is that of what runs.
-  const bool is_unseen = is_untouched && !record_.before.etc && !rebooted_;
+  // Nor where nobody can see whose /etc it is, which after a reboot is that of what runs, nor one that may
+  // have failed at its activation script without a word.
+  const bool is_unseen = is_untouched && (!record_.before.etc || !run.has_output) && !rebooted_;
   const bool is_bad = verdict.kind == SwitchVerdict::Kind::kFailed || met_lock || is_unseen;
   // Nor has one that did nothing mended what the one before it failed at.
   if (is_bad || !is_untouched) back_failure_ = is_bad ? std::optional(verdict.why) : std::nullopt;

@@ -18,9 +18,10 @@ inline constexpr uint64_t kFoundSeeds[] = {
     52,   // the agent died between a failed reload on the way back and its look at it
     121,  // a failed reload on the way back whose lines were lost
     740,  // somebody's boot default survived a way back from a confirmed release
-    6922,     // the second way back could not be started, and hid that the activation of the first had failed
+    7449,     // the second way back could not be started, and hid that the activation of the first had failed
     11467,    // a way back that did nothing, on a host that mounts its /etc
     16846,    // a way back of which a full disk let the journal know nothing: failed-unchanged was told
+    33621,    // the activation of a way back failed without a word
     1001266,  // a test whose end was refused and yet written was undone behind that success
     1010645,  // a boot installation told as failed was finished by the next process
     1011988,  // the boot default became a system that only ran, though no installation had begun

@@ -74,6 +74,7 @@ void Invariants::undo_is_wanted(size_t host, const DeploymentId& id) {
 
 void Invariants::on_read(Ledger& ledger, const DeploymentId& id, bool is_baseline) {
   Story& story = ledger.stories[id];
+  if (story.told || story.durable) return;  // of a slow effect that was given up
   story.seen = ledger.host->machine.disturbances();
   if (is_baseline && !story.baseline) story.baseline = look_at(ledger.host->machine);
 }

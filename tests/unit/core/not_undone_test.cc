@@ -56,6 +56,7 @@ struct World {
     record.not_undone = not_undone;
     record.times_driven_back = times_driven_back;
     record.before = {.running = kOld, .profile = kOld, .generation = 7, .boot_id = "boot-1"};
+    record.before.etc = state.etc;
     state.boot_id = boot_id;
     Activation machine = Activation::recover(record, boot_id);
     TimePoint now{Millis(1000)};
@@ -135,6 +136,18 @@ TEST(NotUndone, IsAllOfItWhereASwitchBackDidNothingAndNobodyCanSeeWhoseEtcItIs) 
   world.state.running = kOld;
   EXPECT_EQ(world.go_back(Phase::kChecking), Outcome::kRollbackFailed);
   EXPECT_EQ(world.backs, 2);
+}
+
+TEST(NotUndone, IsAnActivationThatMayHaveFailedInASwitchBackThatLeftNoWord) {
+  World silent{.switches_back = {ends(101, "")}};
+  World refused{.switches_back = {ends(1, "Pre-switch checks failed\n")}};
+  for (World* world : {&silent, &refused}) {
+    world->state.running = kOld;
+    world->state.etc = "/nix/store/00000000000000000000000000000000-etc/etc";
+  }
+  EXPECT_EQ(silent.go_back(Phase::kChecking), Outcome::kRollbackFailed);
+  EXPECT_EQ(refused.go_back(Phase::kChecking), Outcome::kRolledBack)
+      << "it did nothing, and nothing was amiss";
 }
 
 // It ends the agent each time, and in the end there is only a look.
