@@ -78,14 +78,16 @@ TEST_F(RevokedKeyTest, IsRefusedWhereAListOfRevokedKeysNamesIt) {
 }
 
 TEST_F(RevokedKeyTest, OfAJumpHostKeepsUsFromTheHostsBehindIt) {
-  write(path("jump_hosts"), revoked("[127.0.0.1]:" + std::to_string(port_)));
-  for (const char* strict : {"yes", "accept-new"}) {
-    configure("Host jump\n HostName 127.0.0.1\n Port " + std::to_string(port_) + "\n UserKnownHostsFile " +
-              path("jump_hosts") + "\nHost 127.0.0.1\n ProxyJump jump\nMatch all\n" + strict_lines() +
-              "StrictHostKeyChecking " + strict + "\nIdentityFile " + path("login") + "\n");
-    transport_.reset();
-    EXPECT_FALSE(dial().has_value()) << strict;
-  }
+  for (const char* strict : {"yes", "accept-new", "no"})
+    for (const bool is_revoked : {false, true}) {
+      write(path("jump_hosts"),
+            is_revoked ? revoked("[127.0.0.1]:" + std::to_string(port_)) : read(path("known_hosts")));
+      configure("Host jump\n HostName 127.0.0.1\n Port " + std::to_string(port_) + "\n UserKnownHostsFile " +
+                path("jump_hosts") + "\nHost 127.0.0.1\n ProxyJump jump\nMatch all\n" + strict_lines() +
+                "StrictHostKeyChecking " + strict + "\nIdentityFile " + path("login") + "\n");
+      transport_.reset();
+      EXPECT_EQ(dial().has_value(), !is_revoked) << strict << (is_revoked ? " revoked" : " known");
+    }
 }
 
 }  // namespace
