@@ -101,8 +101,10 @@ SwitchVerdict judge_switch(const SwitchRun& run, const SystemState& before, cons
                              : run.exit_code
                                  ? "switch-to-configuration exited with " + std::to_string(*run.exit_code)
                                  : std::string("switch-to-configuration was killed or lost");
-  // 2 is ENOENT too, of a program that refused at once; without a word of it nobody can tell.
-  const bool is_doubtful = run.exit_code == kActivationFailed && !run.has_output;
+  // 2 is ENOENT too, of a program that refused at once; without a word of it nobody can tell. Nor where the
+  // host mounts its /etc and has no link that would show whose it is.
+  const bool is_doubtful =
+      run.exit_code && !run.has_output && (run.exit_code == kActivationFailed || !before.etc);
   const bool may_be_untouched =
       run.exit_code != kOk && run.exit_code != kUnitsFailed && !run.report.has_begun && !is_doubtful;
   if (may_be_untouched && looks_untouched(before, now, run.report.queued_units)) {

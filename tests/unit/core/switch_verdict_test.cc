@@ -166,6 +166,18 @@ TEST(SwitchVerdict, DoubtsAnExitTwoWithoutAWord) {
   EXPECT_EQ(forward(run_of(2, ""), old_state()).kind, Kind::kFailed);
 }
 
+// Its activation may have come as far as /etc, which nothing shows there.
+TEST(SwitchVerdict, DoubtsAnyRefusalWithoutAWordWhereEtcCantBeSeen) {
+  SystemState mounts_etc = old_state();
+  mounts_etc.etc.reset();
+  const auto judged = [&](const SwitchRun& run, const SystemState& host) {
+    return judge_switch(run, host, host, {*new_state().running, std::nullopt}, Direction::kForward).kind;
+  };
+  EXPECT_EQ(judged(run_of(101, ""), mounts_etc), Kind::kFailed);
+  EXPECT_EQ(judged(run_of(101, "some words\n"), mounts_etc), Kind::kUntouched);
+  EXPECT_EQ(judged(run_of(101, ""), old_state()), Kind::kUntouched);
+}
+
 TEST(SwitchVerdict, NamesTheUnitsThatABrokenOffSwitchStopped) {
   const auto verdict = forward(run_of(1, "stopping the following units: web.service\n"),
                                with_missing(old_state(), {{"web.service"}}));
