@@ -87,7 +87,7 @@ inline constexpr Millis kMinHealthyWithoutChecks{2'000};
 
 struct HealthPolicy {
   std::optional<Millis> min_healthy;  // as configured; never more than deadline
-  Millis deadline{120'000};    // counted from the end of the switch
+  Millis deadline{120'000};           // counted from the end of the switch
   FailedUnits failed_units = FailedUnits::kNew;
   std::vector<HealthCheck> checks;  // sorted by name; at most kHealthChecksMax
 
