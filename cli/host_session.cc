@@ -7,6 +7,7 @@
 
 #include "cli/greeting.h"
 #include "cli/remote_shell.h"
+#include "cli/spare_connection.h"
 #include "core/sys/clock.h"
 
 namespace flurry {
@@ -27,6 +28,11 @@ Target target_of(const HostConfig& host) {
           .user = host.target_user,
           .identity_file = host.identity_file,
           .ssh_options = host.ssh_options};
+}
+
+// Of the keys that the run has seen; a connection dialled later must find the same.
+SeenHostKeys seen_so_far(const HostSession::Dialling& dialling) {
+  return dialling.seen != nullptr ? SeenHostKeys{dialling.seen->blobs, {}} : SeenHostKeys{};
 }
 
 std::string last_line(std::string_view text) {
@@ -89,7 +95,12 @@ Result<std::unique_ptr<HostSession>> HostSession::open(Transport& transport, con
   target.is_urgent = dialling.is_urgent;
   target.seen = dialling.seen;
   TimePoint deadline = sys::now() + dialling.patience;
-  ASSIGN_OR_RETURN(session->connection_, transport.dial(target, deadline));
+  ASSIGN_OR_RETURN(auto connection, transport.dial(target, deadline));
+  session->connection_ = std::make_unique<SpareConnection>(
+      std::move(connection), [&transport, target, seen = seen_so_far(dialling)](TimePoint until) mutable {
+        target.seen = &seen;
+        return transport.dial(target, until);
+      });
   // Part of the time may have passed in a queue; who hurries has none.
   if (!dialling.is_urgent) deadline = sys::now() + dialling.patience;
   ASSIGN_OR_RETURN(const bool reached, session->reach_agent(deadline));

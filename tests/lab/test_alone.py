@@ -56,6 +56,8 @@ def test_a_failing_build_is_its_hosts_own_and_names_the_derivation(odd):
 
 def test_what_a_login_shell_prints_is_passed_over_and_told_where_it_runs_nothing(odd):
     odd.enter("h1", "echo 'echo Welcome to h1; echo still here >&2' > /root/.bashrc")
+    # And its sshd takes one session a connection.
+    odd.enter("h1", "echo MaxSessions 1 >> /etc/ssh/sshd_config; systemctl reload ssh")
     flake = deploy_flake(odd.dir, {"h1": {"release": "greeted"}}, health=FAST, name="greeted",
                          flurry={"defaults": {"buildOn": "target"}})
     code, ended, why = deploy(odd, flake)
