@@ -225,7 +225,8 @@ Result<void> read_option(const std::string& name, const std::vector<std::string>
   if (name == "goal") return read_goal(value, options);
   if (name == "output") return read_output(value, options);
   if (name == "schema") return read_schema(value, options);
-  if (name == "on") options.on = value;
+  // Each adds to what is selected; ',' binds loosest.
+  if (name == "on") options.on += (options.on.empty() ? "" : ",") + value;
   if (name == "parallel") {
     ASSIGN_OR_RETURN(const auto number, parse_number(name, value, kParallelMax));
     options.parallel = number;
@@ -273,6 +274,24 @@ Error not_taken(const VerbSpec& verb, const std::string& option) {
                verb.name);
 }
 
+// Takes what stands before the next comma: names joined by dots, each in quotes or not, as Nix writes
+// attributes.
+Result<std::string> take_fragment_name(const std::string& text, std::string_view& rest) {
+  std::string name;
+  while (!rest.empty() && rest.front() != ',') {
+    if (rest.front() != '"') {
+      name += rest.front();
+      rest.remove_prefix(1);
+      continue;
+    }
+    const size_t end = rest.find('"', 1);
+    if (end == std::string_view::npos) return usage(quote(text) + ": a quote after '#' is never closed");
+    name += rest.substr(1, end - 1);
+    rest.remove_prefix(end + 1);
+  }
+  return name;
+}
+
 // A flake reference has at most one '#'; everything before it is Nix's.
 Result<void> read_flake(const std::string& text, Options& options) {
   const size_t hash = text.find('#');
@@ -281,13 +300,12 @@ Result<void> read_flake(const std::string& text, Options& options) {
   if (hash == std::string::npos) return {};
   std::string_view rest = std::string_view(text).substr(hash + 1);
   while (true) {
-    const size_t comma = rest.find(',');
-    const std::string_view name = rest.substr(0, comma);
+    ASSIGN_OR_RETURN(const std::string name, take_fragment_name(text, rest));
     const auto host = HostName::parse(name);
     if (!host) return usage(quote(text) + ": " + quote(name) + " after '#' is not a host's name");
     options.fragment_hosts.push_back(host->str());
-    if (comma == std::string_view::npos) return {};
-    rest.remove_prefix(comma + 1);
+    if (rest.empty()) return {};
+    rest.remove_prefix(1);
   }
 }
 

@@ -68,6 +68,7 @@ struct HostListing {
   std::vector<ProfileRef> profiles;  // in the order of activation
   std::vector<std::string> checks;
   std::vector<std::string> requires_hosts;
+  std::string error;  // what is wrong with what the flake says of it; empty: nothing
 };
 
 // What a deployment did, or was to do, to one profile.

@@ -8,6 +8,7 @@ std::vector<std::string> doubtful_addresses(const Fleet& fleet) {
   // Behind a jump host, in another network, the same address may be another machine.
   std::map<std::pair<std::string, std::vector<std::string>>, std::vector<std::string>> names;
   for (const auto& host : fleet.hosts) {
+    if (host.error || host.target_hosts.empty()) continue;
     std::string address = host.target_hosts.front();
     if (host.target_port) address += " port " + std::to_string(*host.target_port);
     names[{address, host.ssh_options}].push_back(host.name.str());

@@ -9,6 +9,7 @@
 
 #include "core/health_policy.h"
 #include "core/names.h"
+#include "core/result.h"
 #include "core/time.h"
 
 namespace flurry {
@@ -23,6 +24,7 @@ enum class BuildOn { kLocal, kTarget };
 struct ProfileConfig {
   std::string user = "root";      // who owns the profile
   bool has_path = false;          // false: nixosConfigurations.<host>'s toplevel; only legal for "system"
+  bool is_default_path = false;   // the path stands in flurry.defaults
   std::string link;               // of a user's profile; empty: where Nix keeps it for that user
   bool needs_activation = false;  // of a user's profile: one that brings nothing to run is a mistake
   bool operator==(const ProfileConfig&) const = default;
@@ -30,8 +32,12 @@ struct ProfileConfig {
 
 struct HostConfig {
   HostName name;
-  std::vector<std::string> target_hosts;  // tried in order; never empty; default: the name
-  std::optional<uint16_t> target_port;    // what is absent is asked of the ssh configuration
+  // What is wrong with what the flake says of it. Such a host ends with it, untouched, and stops no other;
+  // the rest may be what it says or a default.
+  std::optional<Error> error = {};
+  std::vector<std::string> notes = {};         // what its user should know, a sentence each
+  std::vector<std::string> target_hosts = {};  // tried in order; default: the name; empty: no SSH leads there
+  std::optional<uint16_t> target_port;         // what is absent is asked of the ssh configuration
   std::optional<std::string> target_user;
   std::vector<std::string> ssh_options;  // as after "ssh": {"-o", "ProxyJump=bastion"}
   std::optional<std::string> identity_file;
@@ -84,10 +90,12 @@ struct Fleet {
   std::string lock;       // the flake and all of its inputs by their contents; empty where some may change
   std::string revision;   // 40 hex digits, with "-dirty" for a changed work tree; "dirty" alone; or empty
   FleetSchema schema = FleetSchema::kFlurry;
-  std::vector<HostConfig> hosts;  // sorted by name; at most kHostsMax
+  std::vector<HostConfig> hosts;            // sorted by name; at most kHostsMax
+  std::vector<std::string> unusable_names;  // entries whose names can't be a host's: left out
+  std::vector<std::string> notes;           // what the user should know of it, a sentence each
   RolloutConfig rollout;
   std::string builders;          // remote ones, as Nix's setting of that name has them; empty: Nix's own
-  bool needs_selection = false;  // all of it at once is not to be deployed without being asked for
+  bool needs_selection = false;  // all of it at once is not to be switched without being asked for
 };
 
 // What is likely a mistake, and may be meant: two hosts with the first address in common, a sentence each.

@@ -106,6 +106,10 @@ std::vector<action::Any> HostDeployment::start(TimePoint now) {
 }
 
 std::vector<action::Any> HostDeployment::prepare() {
+  if (host_.error) {
+    fail(Stage::kEvaluate, host_.error->message, host_.error->kind);
+    return {};
+  }
   next_ = Next::kProceed;
   std::vector<action::Any> out;
   if (needs_host()) out.push_back(action::Connect{});

@@ -37,12 +37,21 @@ std::string HostDeployment::names() const {
 }
 
 std::string HostDeployment::planned_change() const {
-  const auto* system = system_->system();
-  const std::string change =
-      system == nullptr || !facts_->state.running
-          ? ""
-          : "would go from " + facts_->state.running->str() + " to " + system->out.str() + "; ";
-  return change + "nothing was changed";
+  std::string changes;
+  for (const auto& profile : system_->profiles) {
+    if (is_committed(profile)) continue;
+    const bool is_system = profile.profile.is_system();
+    const auto from = is_system ? facts_->state.running : profile_state(facts_->state, profile.profile).path;
+    changes +=
+        std::string(changes.empty() ? "" : "; ") + (is_system ? "" : "profile " + profile.profile.name + " ");
+    if (from == profile.out)
+      changes +=
+          std::string(is_system ? "runs, and would be made the boot default" : "would be activated again") +
+          ": " + profile.out.str();
+    else
+      changes += "would go " + (from ? "from " + from->str() + " " : "") + "to " + profile.out.str();
+  }
+  return changes + "; nothing was changed";
 }
 
 // The host knows only that no confirmation came; we know whether we tried, and what came of it.

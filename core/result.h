@@ -27,6 +27,7 @@ struct Error {
   std::string message;
 
   Error with_context(const std::string& context) const { return {kind, context + ": " + message}; }
+  bool operator==(const Error&) const = default;
 };
 
 // A value or an Error: the subset of std::expected that we use, for g++ 12 in C++20 mode.

@@ -11,6 +11,12 @@ bool is_hosts_fault(std::optional<ErrorKind> cause) {
   return cause == ErrorKind::kUnreachable || cause == ErrorKind::kRefused || cause == ErrorKind::kNoSpace;
 }
 
+// What the flake says of the host is wrong, or can't be done.
+bool is_users_fault(const HostResult& result) {
+  return result.stage == Stage::kEvaluate &&
+         (result.cause == ErrorKind::kInvalidInput || result.cause == ErrorKind::kUnsupported);
+}
+
 bool is_switched(Outcome outcome) {
   return outcome != Outcome::kUnchanged && outcome != Outcome::kStaged &&
          outcome != Outcome::kFailedUnchanged && outcome != Outcome::kSkipped;
@@ -23,6 +29,7 @@ int exit_code(const HostResult& result) {
     case Outcome::kStaged:
       return 0;
     case Outcome::kFailedUnchanged:
+      if (is_users_fault(result)) return 1;
       return (result.stage == Stage::kEvaluate || result.stage == Stage::kBuild) &&
                      !is_hosts_fault(result.cause)
                  ? 2
@@ -49,7 +56,7 @@ int exit_code(const std::vector<HostResult>& results, bool was_interrupted) {
   const bool is_any_switched = std::any_of(results.begin(), results.end(),
                                            [](const auto& result) { return is_switched(result.outcome); });
   if (was_interrupted && !is_any_switched) return 130;
-  constexpr std::array kWorstFirst{5, 4, 3, 2, 6};
+  constexpr std::array kWorstFirst{5, 4, 3, 2, 1, 6};
   for (const int code : kWorstFirst)
     for (const auto& result : results)
       if (exit_code(result) == code) return code;

@@ -1,6 +1,7 @@
 #include "core/selector.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/spelling.h"
 
@@ -183,10 +184,31 @@ Error nobody_has(const char* what, const std::string& word, const std::vector<st
                                         (nearest.empty() ? kWayOut : nearest)};
 }
 
+// HOST of "HOST.PROFILE", as deploy-rs names one profile of a host; none: it is something else.
+std::optional<size_t> host_of_profile(const std::string& pattern, const Fleet& fleet) {
+  const size_t dot = pattern.rfind('.');
+  if (dot == std::string::npos || dot + 1 == pattern.size() || has_wildcard(pattern)) return std::nullopt;
+  std::optional<size_t> found;
+  for (size_t i = 0; i < fleet.hosts.size(); ++i) {
+    const std::string& name = fleet.hosts[i].name.str();
+    if (name == pattern) return std::nullopt;
+    if (name == pattern.substr(0, dot)) found = i;
+  }
+  return found;
+}
+
 Result<Marks> match_names(const std::string& pattern, const Fleet& fleet) {
   Marks marks;
   for (const auto& host : fleet.hosts) marks.push_back(glob_matches(pattern, host.name.str()));
   if (has_wildcard(pattern) || std::count(marks.begin(), marks.end(), 1) > 0) return marks;
+  if (const auto host = host_of_profile(pattern, fleet)) {
+    marks[*host] = 1;
+    return marks;
+  }
+  const auto& unusable = fleet.unusable_names;
+  if (std::find(unusable.begin(), unusable.end(), pattern) != unusable.end())
+    return Error{ErrorKind::kInvalidInput,
+                 "selector: " + HostName::parse(pattern).error().message + ": give the entry another name"};
   std::vector<std::string> names;
   std::vector<std::string> tags;
   for (const auto& host : fleet.hosts) {
@@ -212,6 +234,20 @@ Result<Marks> match_tags(const std::string& pattern, const Fleet& fleet) {
 }
 
 }  // namespace
+
+std::vector<Selector::OneProfile> Selector::profiles(const Fleet& fleet) const {
+  std::vector<OneProfile> out;
+  for (const auto& step : steps_) {
+    if (step.kind != Kind::kName) continue;
+    if (const auto host = host_of_profile(step.pattern, fleet))
+      out.push_back({*host, step.pattern.substr(step.pattern.rfind('.') + 1)});
+  }
+  return out;
+}
+
+bool Selector::has_tags() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const Step& step) { return step.kind == Kind::kTag; });
+}
 
 Result<std::vector<size_t>> Selector::select(const Fleet& fleet) const {
   std::vector<Marks> stack;

@@ -22,6 +22,16 @@ class Selector {
   // nobody's (with the nearest spelling), and when nobody is left.
   Result<std::vector<size_t>> select(const Fleet& fleet) const;
 
+  // The terms "HOST.PROFILE" that aren't a host's name themselves: they stand for HOST.
+  struct OneProfile {
+    size_t host;  // index into fleet.hosts
+    std::string profile;
+  };
+  std::vector<OneProfile> profiles(const Fleet& fleet) const;
+
+  // Whether tags decide.
+  bool has_tags() const;
+
   const std::string& text() const { return text_; }
 
  private:

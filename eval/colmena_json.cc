@@ -5,29 +5,38 @@
 
 #include "core/spelling.h"
 #include "eval/host_json.h"
+#include "eval/hosts_json.h"
 #include "eval/json_reader.h"
 
 namespace flurry::eval {
 
-const char* const kColmenaExpression = R"(h: let
-  inherit (builtins) attrNames isAttrs mapAttrs;
+// Text that names the flake's own files would make the answer depend on the store.
+std::string colmena_expression() {
+  return R"(h: let
+  inherit (builtins) isAttrs mapAttrs;
   meta = h.metaConfig or { };
-  # text that names the flake's own files would make the answer depend on the store
   s = v: if builtins.isString v then builtins.unsafeDiscardStringContext v else v;
-  node = d: {
-    inherit (d) targetPort tags buildOnTarget replaceUnknownProfiles;
-    targetHost = s d.targetHost;
-    targetUser = s d.targetUser;
-    privilegeEscalationCommand = map s d.privilegeEscalationCommand;
-    sshOptions = map s d.sshOptions;
-    keys = attrNames (d.keys or { });
-  };
 in if !isAttrs h || !(h ? deploymentConfig) then { notAHive = true; } else {
   schema = h.__schema or "";
   allowApplyAll = meta.allowApplyAll or true;
   machinesFile = if (meta.machinesFile or null) == null then "" else s (toString meta.machinesFile);
-  nodes = mapAttrs (_: node) h.deploymentConfig;
+  nodes = mapAttrs (_: _: null) h.deploymentConfig;
 })";
+}
+
+EvalPlace colmena_node() {
+  return {"colmenaHive.deploymentConfig", R"((let
+  d = f.${h};
+  s = v: if builtins.isString v then builtins.unsafeDiscardStringContext v else v;
+in builtins.toJSON (if n == "tags" then { inherit (d) tags; } else {
+  inherit (d) targetPort tags buildOnTarget replaceUnknownProfiles;
+  targetHost = s d.targetHost;
+  targetUser = s d.targetUser;
+  privilegeEscalationCommand = map s d.privilegeEscalationCommand;
+  sshOptions = map s d.sshOptions;
+  keys = builtins.attrNames (d.keys or { });
+})))"};
+}
 
 namespace {
 
@@ -39,30 +48,40 @@ Error not_supported(const std::string& place, const std::string& what) {
 
 struct Node {
   HostConfig host;
-  bool has_address = true;
+  std::string address;  // as it stands there; empty: not there
 };
 
 Result<void> read_target_host(const Json& value, const std::string& place, Node& into) {
-  if (value.is_null()) {
-    into.has_address = false;
-    return {};
+  ASSIGN_OR_RETURN(into.address, read_text(value, place));
+  return {};
+}
+
+// As ssh reads it: what stands before the last '@' is the user.
+Result<void> take_address(const std::string& place, Node& node) {
+  std::string address = node.address;
+  if (const size_t at = address.rfind('@'); at != std::string::npos) {
+    if (node.host.target_user)
+      return wrong(place, quote(address) + " names a user, and so does targetUser, " +
+                              quote(*node.host.target_user) +
+                              ": set targetUser = null, or leave it out here");
+    node.host.target_user = address.substr(0, at);
+    address.erase(0, at + 1);
+    if (node.host.target_user->empty() || node.host.target_user->front() == '-')
+      return wrong(place, quote(node.address) + " names no user");
   }
-  ASSIGN_OR_RETURN(auto address, read_text(value, place));
-  if (address.front() == '-' || address.find_first_of(" /@") != std::string::npos)
+  if (address.empty() || address.front() == '-' || address.find_first_of(" /") != std::string::npos)
     return wrong(place, quote(address) + " is no host name or address");
-  into.host.target_hosts = {std::move(address)};
+  node.host.target_hosts = {std::move(address)};
   return {};
 }
 
 Result<void> read_target_port(const Json& value, const std::string& place, Node& into) {
-  if (value.is_null()) return {};
   ASSIGN_OR_RETURN(const int64_t port, read_integer(value, place, 1, 65535));
   into.host.target_port = static_cast<uint16_t>(port);
   return {};
 }
 
 Result<void> read_target_user(const Json& value, const std::string& place, Node& into) {
-  if (value.is_null()) return {};
   ASSIGN_OR_RETURN(into.host.target_user, read_text(value, place));
   return {};
 }
@@ -116,7 +135,7 @@ struct Hive {
   std::string schema;
   bool allow_all = true;
   std::string machines_file;
-  Json nodes;
+  Json nodes = Json::object();
   bool is_hive = true;
 };
 
@@ -148,9 +167,24 @@ constexpr Field<Hive> kHiveFields[] = {{"schema", hive_text<&Hive::schema>},
                                        {"nodes", read_nodes},
                                        {"notAHive", read_not_a_hive}};
 
+const HostsPlace kNodesPlace{
+    .set = "colmenaHive.nodes", .settings = ".deployment", .example = "NAME = { ... };"};
+
+Result<void> read_node(const std::string& place, const Json& json, HostConfig& host) {
+  Node node{.host = host, .address = {}};
+  const auto read = read_fields<Node>(json, place, kNodeFields, node);
+  host = node.host;
+  RETURN_IF_ERROR(read);
+  if (!node.address.empty()) RETURN_IF_ERROR(take_address(place + ".targetHost", node));
+  RETURN_IF_ERROR(finish_host(place, node.host));
+  if (json.contains("targetHost") && is_unset(json["targetHost"])) node.host.target_hosts.clear();
+  host = node.host;
+  return {};
+}
+
 }  // namespace
 
-Result<Fleet> parse_colmena_json(std::string_view json) {
+Result<Fleet> parse_colmena_json(std::string_view json, const Reading& reading) {
   ASSIGN_OR_RETURN(const Json root, parse_json(json, "colmenaHive"));
   Hive hive;
   RETURN_IF_ERROR(read_fields<Hive>(root, "colmenaHive", kHiveFields, hive));
@@ -169,21 +203,9 @@ Result<Fleet> parse_colmena_json(std::string_view json) {
   }
   fleet.schema = FleetSchema::kColmena;
   fleet.needs_selection = !hive.allow_all;
-  for (auto it = hive.nodes.begin(); it != hive.nodes.end(); ++it) {
-    const std::string place = place_of("colmenaHive.nodes", it.key());
-    auto name = HostName::parse(it.key());
-    if (!name) return wrong(place, name.error().message);
-    Node node{.host = {.name = *std::move(name)}};
-    node.host.substitute_on_target = true;  // there is no field, only --no-substitute
-    RETURN_IF_ERROR(read_fields<Node>(it.value(), place + ".deployment", kNodeFields, node));
-    if (!node.has_address) continue;
-    RETURN_IF_ERROR(finish_host(place, node.host));
-    fleet.hosts.push_back(std::move(node.host));
-  }
-  if (fleet.hosts.empty())
-    return wrong("colmenaHive.nodes", "has no host that can be reached (targetHost is null)");
-  if (fleet.hosts.size() > kHostsMax)
-    return wrong("colmenaHive.nodes", "has more than " + std::to_string(kHostsMax) + " hosts");
+  HostConfig defaults{.name = *HostName::parse("defaults")};
+  defaults.substitute_on_target = true;  // there is no field, only --no-substitute
+  RETURN_IF_ERROR(read_hosts(hive.nodes, kNodesPlace, defaults, reading, read_node, fleet));
   return fleet;
 }
 

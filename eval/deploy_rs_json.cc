@@ -7,21 +7,37 @@
 #include "core/profile.h"
 #include "core/spelling.h"
 #include "eval/host_json.h"
+#include "eval/hosts_json.h"
 #include "eval/json_reader.h"
 
 namespace flurry::eval {
 
-const char* const kDeployRsExpression = R"(d: let
+namespace {
+
+// What deploy-rs has at every level, and a set with only the values of these and some more.
+constexpr const char* kLet = R"(let
   inherit (builtins) elem isAttrs mapAttrs;
   generic = [ "sshUser" "user" "sudo" "interactiveSudo" "sshOpts" "fastConnection" "autoRollback" "magicRollback"
     "confirmTimeout" "activationTimeout" "tempPath" "remoteBuild" ];
   keep = more: set: mapAttrs (n: v: if elem n (generic ++ more) then v else null) set;
+)";
+
+}  // namespace
+
+std::string deploy_rs_expression() {
+  return std::string("d: ") + kLet + R"(
+in if !isAttrs d then d else keep [ ] d
+  // (if d ? nodes then { nodes = if isAttrs d.nodes then mapAttrs (_: _: null) d.nodes else d.nodes; } else { }))";
+}
+
+EvalPlace deploy_rs_node() {
+  return {"deploy.nodes", std::string("(") + kLet + R"(
   profile = p: if isAttrs p then keep [ "profilePath" ] p // (if p ? path then { path = true; } else { }) else p;
   profiles = ps: if isAttrs ps && !(ps ? outPath) then mapAttrs (_: profile) ps else ps;
   node = n: if isAttrs n then keep [ "hostname" "profilesOrder" ] n
     // (if n ? profiles then { profiles = profiles n.profiles; } else { }) else n;
-in if !isAttrs d then d else keep [ ] d
-  // (if d ? nodes then { nodes = if isAttrs d.nodes then mapAttrs (_: node) d.nodes else d.nodes; } else { }))";
+in builtins.toJSON (node f.${h})))"};
+}
 
 namespace {
 
@@ -148,7 +164,8 @@ Result<void> read_order(const Json& value, const std::string& place, Node& into)
 Result<void> read_node_profiles(const Json& value, const std::string& place, Node& into) {
   RETURN_IF_ERROR(expect_object(value, place));
   into.has_profiles = true;
-  for (auto it = value.begin(); it != value.end(); ++it) into.profiles.emplace(it.key(), it.value());
+  for (auto it = value.begin(); it != value.end(); ++it)
+    if (!is_unset(it.value())) into.profiles.emplace(it.key(), it.value());
   return {};
 }
 
@@ -176,10 +193,12 @@ Result<void> read_level(const Json& value, const std::string& place, std::span<c
                               auto& c = *static_cast<Context*>(raw);
                               std::vector<std::string> known;
                               for (const auto& field : c.own) {
+                                if (field.name == name && is_unset(v)) return {};
                                 if (field.name == name) return field.read(v, place_of(c.place, name), c.into);
                                 known.emplace_back(field.name);
                               }
                               for (const auto& field : kSettings) {
+                                if (field.name == name && is_unset(v)) return {};
                                 if (field.name == name) return field.read(v, place_of(c.place, name), c.into);
                                 known.emplace_back(field.name);
                               }
@@ -196,7 +215,8 @@ Result<ProfileConfig> to_profile(const Profile& profile, const std::string& plac
     return wrong(place + ".user",
                  "is missing, and so is sshUser, which stands in for it: write user = \"root\"");
   RETURN_IF_ERROR(check_profile_user(*user, place + ".user"));
-  return ProfileConfig{*user, true, profile.link.value_or(""), true};
+  return ProfileConfig{
+      .user = *user, .has_path = true, .link = profile.link.value_or(""), .needs_activation = true};
 }
 
 // One name stands for NixOS itself here, which is tested before its profile is set.
@@ -226,69 +246,105 @@ void take_settings(const Settings& from, HostConfig& host) {
   host.substitute_on_target = !from.fast_connection;
 }
 
-Result<HostConfig> to_host(const std::string& name, const Json& json, const Top& top) {
-  const std::string place = place_of("deploy.nodes", name);
-  auto host_name = HostName::parse(name);
-  if (!host_name) return wrong(place, host_name.error().message);
+// A password is wanted by sudo alone, which root needs not.
+bool asks_for_a_password(const Settings& settings) {
+  return settings.is_sudo_interactive && settings.ssh_user != "root";
+}
+
+// What a profile says and can't have, as there is one connection and one way back for all of its host.
+std::string unheeded(const Settings& own, const Settings& main) {
+  const std::pair<const char*, bool> differs[] = {
+      {"sshUser", own.ssh_user != main.ssh_user},
+      {"sudo", own.sudo != main.sudo},
+      {"sshOpts", own.ssh_opts != main.ssh_opts},
+      {"fastConnection", own.fast_connection != main.fast_connection},
+      {"autoRollback", own.auto_rollback != main.auto_rollback},
+      {"magicRollback", own.magic_rollback != main.magic_rollback},
+      {"confirmTimeout", own.confirm_timeout != main.confirm_timeout},
+      {"activationTimeout", own.activation_timeout != main.activation_timeout}};
+  std::string names;
+  for (const auto& [name, is_so] : differs)
+    if (is_so) names += (names.empty() ? "" : ", ") + std::string(name);
+  return names;
+}
+
+Result<Settings> read_profile(const Json& json, const std::string& place, const std::string& name,
+                              const Settings& around, HostConfig& host) {
+  RETURN_IF_ERROR(check_profile_name(name, place));
+  RETURN_IF_ERROR(expect_object(json, place));
+  Profile profile;
+  static_cast<Settings&>(profile) = around;
+  RETURN_IF_ERROR(read_level<Profile>(json, place, kProfileFields, profile));
+  if (asks_for_a_password(profile))
+    return Error{ErrorKind::kUnsupported,
+                 place +
+                     ".interactiveSudo: a password can't be asked for yet: allow this user sudo without "
+                     "one"};
+  // All profiles of a host are built in one place.
+  if (profile.remote_build) host.build_on = BuildOn::kTarget;
+  ASSIGN_OR_RETURN(host.profiles[name], to_profile(profile, place));
+  if (name == kSystemProfile)
+    RETURN_IF_ERROR(check_system(host.profiles[name], place, profile.user.has_value()));
+  return Settings(profile);
+}
+
+Result<void> read_node(const std::string& place, const Json& json, const Top& top, HostConfig& host) {
   RETURN_IF_ERROR(expect_object(json, place));
   Node node;
   static_cast<Settings&>(node) = top;
-  RETURN_IF_ERROR(read_level<Node>(json, place, kNodeFields, node));
-  if (!node.hostname) return wrong(place + ".hostname", "is missing: write hostname = \"ADDRESS\"");
+  Mistakes mistakes;
+  mistakes.add(read_level<Node>(json, place, kNodeFields, node));
+  if (!mistakes.empty()) return mistakes.result();
+  if (!node.hostname) mistakes.add(wrong(place + ".hostname", "is missing: write hostname = \"ADDRESS\""));
   if (!node.has_profiles)
-    return wrong(place + ".profiles", "is missing: write profiles.system = { user = \"root\"; path = ...; }");
-  if (node.profiles.empty()) return wrong(place + ".profiles", "is empty: there is nothing to deploy");
+    mistakes.add(
+        wrong(place + ".profiles", "is missing: write profiles.system = { user = \"root\"; path = ...; }"));
+  else if (node.profiles.empty())
+    mistakes.add(wrong(place + ".profiles", "is empty: there is nothing to deploy"));
 
-  HostConfig host{.name = *std::move(host_name)};
-  host.target_hosts = {*node.hostname};
   host.profiles.clear();
   host.profiles_order = node.order;
   std::map<std::string, Settings> settings;
-  for (const auto& [profile_name, profile_json] : node.profiles) {
-    const std::string here = place_of(place + ".profiles", profile_name);
-    RETURN_IF_ERROR(check_profile_name(profile_name, here));
-    RETURN_IF_ERROR(expect_object(profile_json, here));
-    Profile profile;
-    static_cast<Settings&>(profile) = node;
-    RETURN_IF_ERROR(read_level<Profile>(profile_json, here, kProfileFields, profile));
-    if (profile.is_sudo_interactive)
-      return Error{
-          ErrorKind::kUnsupported,
-          here + ".interactiveSudo: a password can't be asked for yet: allow this user sudo without one"};
-    // All profiles of a host are built in one place.
-    if (profile.remote_build) host.build_on = BuildOn::kTarget;
-    ASSIGN_OR_RETURN(host.profiles[profile_name], to_profile(profile, here));
-    if (profile_name == kSystemProfile)
-      RETURN_IF_ERROR(check_system(host.profiles[profile_name], here, profile.user.has_value()));
-    settings[profile_name] = profile;
+  for (const auto& [name, profile] : node.profiles) {
+    auto read = read_profile(profile, place_of(place + ".profiles", name), name, node, host);
+    if (read)
+      settings.emplace(name, *std::move(read));
+    else
+      mistakes.add(read.error());
   }
+  if (!mistakes.empty()) return mistakes.result();
+  host.target_hosts = {*node.hostname};
   RETURN_IF_ERROR(finish_host(place, host));
-  const auto ordered = ordered_profiles(host);
   const bool has_system = host.profiles.contains(std::string(kSystemProfile));
-  const std::string main_name = has_system ? std::string(kSystemProfile) : ordered.front().name;
+  const std::string main_name =
+      has_system ? std::string(kSystemProfile) : ordered_profiles(host).front().name;
   take_settings(settings.at(main_name), host);
-  return host;
+  for (const auto& [name, own] : settings)
+    if (const std::string names = unheeded(own, settings.at(main_name)); !names.empty())
+      host.notes.push_back(place_of(place + ".profiles", name) + ": " + names +
+                           " hold for all profiles of a host here: those of the profile " + quote(main_name) +
+                           " are taken");
+  return {};
 }
+
+const HostsPlace kNodesPlace{.set = "deploy.nodes",
+                             .example = "nodes.NAME = { hostname = ...; profiles = ...; }"};
 
 }  // namespace
 
-Result<Fleet> parse_deploy_rs_json(std::string_view json) {
+Result<Fleet> parse_deploy_rs_json(std::string_view json, const Reading& reading) {
   ASSIGN_OR_RETURN(const Json root, parse_json(json, "deploy"));
   RETURN_IF_ERROR(expect_object(root, "deploy"));
   Top top;
   RETURN_IF_ERROR(read_level<Top>(root, "deploy", kTopFields, top));
-  if (top.nodes.is_null())
-    return wrong("deploy.nodes", "is missing: add nodes.NAME = { hostname = ...; profiles = ...; }");
-  if (top.nodes.empty())
-    return wrong("deploy.nodes", "names no host: add nodes.NAME = { hostname = ...; profiles = ...; }");
-  if (top.nodes.size() > kHostsMax)
-    return wrong("deploy.nodes", "has more than " + std::to_string(kHostsMax) + " hosts");
+  if (top.nodes.is_null()) return wrong(kNodesPlace.set, "is missing: add " + kNodesPlace.example);
   Fleet fleet;
   fleet.schema = FleetSchema::kDeployRs;
-  for (auto it = top.nodes.begin(); it != top.nodes.end(); ++it) {
-    ASSIGN_OR_RETURN(auto host, to_host(it.key(), it.value(), top));
-    fleet.hosts.push_back(std::move(host));
-  }
+  const auto read = [&top](const std::string& place, const Json& node, HostConfig& host) {
+    return read_node(place, node, top, host);
+  };
+  RETURN_IF_ERROR(
+      read_hosts(top.nodes, kNodesPlace, {.name = *HostName::parse("defaults")}, reading, read, fleet));
   return fleet;
 }
 

@@ -5,81 +5,79 @@
 namespace flurry::eval {
 namespace {
 
-Source source_of(const Fleet& fleet, const ProfileConfig& profile) {
-  if (fleet.schema == FleetSchema::kDeployRs) return Source::kDeployRs;
-  if (fleet.schema == FleetSchema::kColmena) return Source::kColmena;
-  return profile.has_path ? Source::kFlurry : Source::kNixosConfigurations;
-}
-
 // The closure of host `h`, profile `n` in the output `f`.
-const char* path_in(Source source) {
-  switch (source) {
-    case Source::kNixosConfigurations:
-      return R"((let c = f.${h}; in
-        if builtins.isAttrs c && c ? config.system.build.toplevel then c.config.system.build.toplevel
-        else throw "nixosConfigurations.${h} is no NixOS system: make it with nixpkgs.lib.nixosSystem { ... }"))";
-    case Source::kFlurry:
-      return "(f.hosts.${h}.profiles.${n}.path or f.defaults.profiles.${n}.path)";
-    case Source::kDeployRs:
-      return "f.nodes.${h}.profiles.${n}.path";
-    case Source::kColmena:
-      return "f.toplevel.${h}";
-  }
-  return "";
+struct PathPlace {
+  const char* output;
+  const char* path;
+};
+
+constexpr PathPlace kSystems{"nixosConfigurations",
+                             R"((let c = f.${h}; in
+        if !(builtins.isAttrs c && c ? config.system.build.toplevel)
+        then throw "nixosConfigurations.${h} is no NixOS system: make it with nixpkgs.lib.nixosSystem { ... }"
+        else if (c.config.deployment.keys or { }) != { }
+        then throw "nixosConfigurations.${h}.config.deployment.keys: delivering secrets is not supported yet by this version: without them the host would run without its keys"
+        else c.config.system.build.toplevel))"};
+constexpr PathPlace kOwnPaths{"flurry.hosts", "f.${h}.profiles.${n}.path"};
+constexpr PathPlace kDefaultPaths{"flurry.defaults.profiles", "f.${n}.path"};
+constexpr PathPlace kNodePaths{"deploy.nodes", "f.${h}.profiles.${n}.path"};
+constexpr PathPlace kHivePaths{"colmenaHive.toplevel", "f.${h}"};
+constexpr PathPlace kPlaces[] = {kSystems, kOwnPaths, kDefaultPaths, kNodePaths, kHivePaths};
+
+const char* output_for(const Fleet& fleet, const ProfileConfig& profile) {
+  if (fleet.schema == FleetSchema::kDeployRs) return kNodePaths.output;
+  if (fleet.schema == FleetSchema::kColmena) return kHivePaths.output;
+  if (!profile.has_path) return kSystems.output;
+  return profile.is_default_path ? kDefaultPaths.output : kOwnPaths.output;
 }
 
-// Text that names the output of one derivation, as in path = "${home}", says what to build as well.
-constexpr const char* kDerivation =
-    "(let from = builtins.getContext given; names = builtins.attrNames from; in "
+// Text that names the output of one derivation, as in path = "${home}", says what to build as well. Text
+// without anything behind it names what must be in the store, or in a cache, already.
+constexpr const char* kPaths =
+    "; s = builtins.unsafeDiscardStringContext; from = builtins.getContext given; "
+    "names = builtins.attrNames from; in "
     "if builtins.isString given && builtins.length names == 1 && "
     "(from.${builtins.head names}.outputs or [ ]) != [ ] "
-    "then { drvPath = builtins.head names; outPath = given; } else given)";
+    "then \"${s (builtins.head names)} ${s given}\" "
+    "else if builtins.isString given && builtins.match \"/nix/store/[0-9a-z]{32}-[^/ ]+\" given != null "
+    "then \"${s given} ${s given}\" "
+    "else if builtins.isAttrs given && given ? drvPath && given ? outPath "
+    "then \"${s given.drvPath} ${s given.outPath}\" "
+    "else throw \"the path of profile ${n} is not a derivation\")";
 
 }  // namespace
 
-std::vector<EvalTask> make_tasks(const Fleet& fleet, const std::vector<size_t>& hosts) {
-  std::vector<EvalTask> tasks;
-  for (const Source source :
-       {Source::kNixosConfigurations, Source::kFlurry, Source::kDeployRs, Source::kColmena})
+EvalTasks make_tasks(const Fleet& fleet, const std::vector<size_t>& hosts) {
+  EvalTasks out;
+  for (const auto& place : kPlaces) {
+    const size_t index = out.places.size();
     for (const size_t host : hosts) {
-      EvalTask task{source, host, {}};
-      const auto profiles = ordered_profiles(fleet.hosts[host]);
-      for (size_t i = 0; i < profiles.size(); ++i)
-        if (source_of(fleet, fleet.hosts[host].profiles.at(profiles[i].name)) == source)
-          task.profiles.push_back(i);
-      if (!task.profiles.empty()) tasks.push_back(std::move(task));
+      EvalTask task{index, host, fleet.hosts[host].name.str(), {}};
+      for (const auto& profile : ordered_profiles(fleet.hosts[host]))
+        if (output_for(fleet, fleet.hosts[host].profiles.at(profile.name)) == std::string(place.output))
+          task.questions.push_back(profile.name);
+      if (!task.questions.empty()) out.tasks.push_back(std::move(task));
     }
-  return tasks;
-}
-
-const char* output_of(Source source) {
-  switch (source) {
-    case Source::kNixosConfigurations:
-      return "nixosConfigurations";
-    case Source::kFlurry:
-      return "flurry";
-    case Source::kDeployRs:
-      return "deploy";
-    case Source::kColmena:
-      return "colmenaHive";
+    out.places.push_back({place.output, std::string("(let given = ") + place.path + kPaths});
   }
-  return "";
+  return out;
 }
 
-// Nothing in these names needs escaping, in Nix or between blanks.
-std::string expression_of(Source source, const std::string& marker, const std::vector<std::string>& names) {
+std::string expression_of(const EvalPlace& place, const std::string& marker,
+                          const std::vector<std::string>& names) {
   std::string list;
   for (const auto& name : names) {
     const size_t blank = name.find(' ');
     list += " { h = \"" + name.substr(0, blank) + "\"; n = \"" + name.substr(blank + 1) + "\"; }";
   }
-  return "f: builtins.map ({ h, n }: builtins.trace \"" + marker +
-         " begin ${h} ${n}\" (let given = " + path_in(source) + "; p = " + kDerivation +
-         "; s = builtins.unsafeDiscardStringContext; in "
-         "if !(builtins.isAttrs p && p ? drvPath && p ? outPath) then throw \"the path of profile ${n} is "
-         "not a derivation\" else "
-         "builtins.trace \"" +
-         marker + " done ${h} ${n} ${s p.drvPath} ${s p.outPath}\" true)) [" + list + " ]";
+  // A line of stderr is read up to 64 KiB.
+  return "f: let tell = { h, n }@q: text: if builtins.stringLength text <= 30000 "
+         "then builtins.trace \"" +
+         marker + " done ${h} ${n} ${text}\" true else builtins.trace \"" + marker +
+         " part ${h} ${n} ${builtins.substring 0 30000 text}\" "
+         "(tell q (builtins.substring 30000 (builtins.stringLength text) text)); "
+         "in builtins.map ({ h, n }@q: builtins.trace \"" +
+         marker + " begin ${h} ${n}\" (tell q " + place.answer + ")) [" + list + " ]";
 }
 
 Result<DerivationPaths> parse_paths(std::string_view text) {

@@ -10,28 +10,39 @@
 
 namespace flurry::eval {
 
-// Where in the flake a profile's closure stands.
-enum class Source { kNixosConfigurations, kFlurry, kDeployRs, kColmena };
-
-// What stands in one place of the flake for one host.
-struct EvalTask {
-  Source source;
-  size_t host;                   // index into fleet.hosts
-  std::vector<size_t> profiles;  // indexes into ordered_profiles(); never empty
+// A place in the flake where something stands for each host.
+struct EvalPlace {
+  std::string output;  // of the flake; "deploy.nodes" passes by a package that is named "deploy"
+  // Nix, in which `f` is that output, `h` the host's name and `n` what is asked about it: the answer's text,
+  // without line breaks.
+  std::string answer;
+  bool operator==(const EvalPlace&) const = default;
 };
 
-// The tasks of these hosts; those of one source stand together.
-std::vector<EvalTask> make_tasks(const Fleet& fleet, const std::vector<size_t>& hosts);
+// What is asked about one host in one place, in this order. An error is the answer to all that is left.
+struct EvalTask {
+  size_t place;
+  size_t host;  // the caller's index
+  std::string name;
+  std::vector<std::string> questions;  // never empty; nothing in them or in the name needs escaping in Nix
+};
 
-// The flake's output that the source reads.
-const char* output_of(Source source);
+struct EvalTasks {
+  std::vector<EvalPlace> places;
+  std::vector<EvalTask> tasks;  // those of one place stand together
+};
 
-// Nix that takes this output and evaluates these "HOST PROFILE"s of it in order. It traces "MARKER begin HOST
-// PROFILE" and "MARKER done HOST PROFILE DRV OUT" around each.
-std::string expression_of(Source source, const std::string& marker, const std::vector<std::string>& names);
+// For the derivations of all profiles of these hosts; the questions are the profiles' names.
+EvalTasks make_tasks(const Fleet& fleet, const std::vector<size_t>& hosts);
+
+// Nix that takes the place's output and answers these "HOST QUESTION"s in order. It traces "MARKER begin HOST
+// QUESTION" before each and "MARKER done HOST QUESTION ANSWER" after it; what is too long for a line comes in
+// "MARKER part HOST QUESTION TEXT" before that.
+std::string expression_of(const EvalPlace& place, const std::string& marker,
+                          const std::vector<std::string>& names);
 
 struct DerivationPaths {
-  StorePath drv;
+  StorePath drv;  // the output itself, where the flake names a path of the store that is there already
   StorePath out;
 };
 // Reads "DRV OUT".

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "core/sys/memory.h"
 #include "eval/nix_command.h"
@@ -31,33 +32,30 @@ Error explain(const Error& error) {
 
 }  // namespace
 
-EvalProcess::EvalProcess(const Fleet& fleet, const EvalOptions& options, const std::vector<EvalTask>& tasks,
-                         size_t memory, OnAnswer on_answer)
-    : fleet_(fleet),
+EvalProcess::EvalProcess(const std::string& eval_ref, const EvalOptions& options, const EvalPlace& place,
+                         const std::vector<EvalTask>& tasks, size_t memory, OnAnswer on_answer)
+    : eval_ref_(eval_ref),
       options_(options),
+      place_(place),
       tasks_(tasks),
       memory_(memory),
       on_answer_(std::move(on_answer)),
       marker_(make_marker()),
       keep_(tasks.size()) {
-  for (size_t task = 0; task < tasks_.size(); ++task) {
-    const HostConfig& host = fleet_.hosts[tasks_[task].host];
-    const auto profiles = ordered_profiles(host);
-    for (const size_t profile : tasks_[task].profiles)
-      rest_.push_back({task, profile, host.name.str() + " " + profiles[profile].name});
-  }
+  for (size_t task = 0; task < tasks_.size(); ++task)
+    for (size_t question = 0; question < tasks_[task].questions.size(); ++question)
+      rest_.push_back({task, question, tasks_[task].name + " " + tasks_[task].questions[question]});
 }
 
 EvalSchedule::End EvalProcess::run(TimePoint deadline, std::stop_token stop) {
   std::vector<std::string> names;
   for (const Item& item : rest_) names.push_back(item.name);
-  const Source source = tasks_.front().source;
-  const auto result = run_nix_program(options_,
-                                      {"eval", "--json", fleet_.eval_ref + "#" + output_of(source), "--apply",
-                                       expression_of(source, marker_, names)},
-                                      {[this](std::string_view line) { take_line(line); },
-                                       [this](pid_t pid) { return watch(pid); }, heap_limits()},
-                                      deadline, std::move(stop));
+  const auto result = run_nix_program(
+      options_,
+      {"eval", "--json", eval_ref_ + "#" + place_.output, "--apply", expression_of(place_, marker_, names)},
+      {[this](std::string_view line) { take_line(line); }, [this](pid_t pid) { return watch(pid); },
+       heap_limits()},
+      deadline, std::move(stop));
   if (rest_.empty()) return end_;
   if (!result) {
     answer_all(explain(result.error()));
@@ -83,13 +81,15 @@ void EvalProcess::take_line(std::string_view line) {
   const std::string& name = rest_.front().name;
   if (line == "begin " + name) {
     begun_ = true;
-    starts_task_ = rest_.front().profile == tasks_[rest_.front().task].profiles.front();
+    starts_task_ = rest_.front().question == 0;
+    part_.clear();
   }
+  if (const std::string part = "part " + name + " "; line.starts_with(part))
+    part_ += line.substr(part.size());
   const std::string done = "done " + name + " ";
   if (!line.starts_with(done)) return;
-  auto paths = parse_paths(line.substr(done.size()));
   begun_ = starts_task_ = false;
-  answer(paths ? std::move(paths) : paths.error().with_context("evaluation: unexpected answer"));
+  answer(std::exchange(part_, {}) + std::string(line.substr(done.size())));
 }
 
 bool EvalProcess::watch(pid_t pid) {
@@ -114,13 +114,13 @@ bool EvalProcess::watch(pid_t pid) {
 }
 
 // A host has failed with the first of its items: the others are nobody's.
-void EvalProcess::answer(Result<DerivationPaths> paths) {
+void EvalProcess::answer(Result<std::string> text) {
   const Item item = rest_.front();
   rest_.pop_front();
-  while (!paths && !rest_.empty() && rest_.front().task == item.task) rest_.pop_front();
+  while (!text && !rest_.empty() && rest_.front().task == item.task) rest_.pop_front();
   const bool is_last = rest_.empty() || rest_.front().task != item.task;
   if (is_last) ++end_.done;
-  on_answer_({item.task, item.profile, std::move(paths), is_last});
+  on_answer_({item.task, item.question, std::move(text), is_last});
 }
 
 void EvalProcess::answer_all(const Error& error) {

@@ -8,11 +8,6 @@
 namespace flurry::eval {
 namespace {
 
-// The flake keeps each host that it has evaluated, and to collect garbage around them costs more with each:
-// from about so many on, a new process is cheaper.
-constexpr size_t kChunkMax = 10;
-// A NixOS system takes so much, as far as anyone has published; used until one was measured.
-constexpr size_t kNeedAtFirst = size_t{3} << 30;
 constexpr size_t kNeedMin = size_t{64} << 20;
 // A start costs about as much as a small host.
 constexpr size_t kStealMin = 2;
@@ -20,7 +15,7 @@ constexpr size_t kStealMin = 2;
 }  // namespace
 
 EvalSchedule::EvalSchedule(std::vector<size_t> groups, Limits limits)
-    : groups_(std::move(groups)), limits_(limits), chunk_max_(kChunkMax), need_(kNeedAtFirst) {
+    : groups_(std::move(groups)), limits_(limits), chunk_max_(limits.chunk), need_(limits.need) {
   FLURRY_CHECK(limits_.workers > 0);
   for (size_t task = 0; task < groups_.size(); ++task) waiting_.push_back(task);
 }

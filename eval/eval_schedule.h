@@ -19,6 +19,11 @@ class EvalSchedule {
   struct Limits {
     size_t workers;  // at least 1
     size_t memory;   // bytes, of all processes together
+    // The flake keeps each host that it has evaluated, and to collect garbage around them costs more with
+    // each: from about so many systems on, a new process is cheaper.
+    size_t chunk = 10;
+    // A NixOS system takes so much, as far as anyone has published; used until one was measured.
+    size_t need = size_t{3} << 30;
   };
 
   struct Job {

@@ -11,6 +11,7 @@
 #include "core/names.h"
 #include "core/profile.h"
 #include "core/result.h"
+#include "core/selector.h"
 #include "core/time.h"
 
 namespace flurry::eval {
@@ -32,17 +33,23 @@ class Evaluator {
  public:
   virtual ~Evaluator() = default;
 
-  // The fleet that `flake_ref` (without fragment; "." and relative paths as Nix has them) declares.
-  // Forces no host's modules. kInvalidInput: the flake says something wrong; kUnsupported: something
-  // that this version can't do; kFailed: Nix failed (its message); kTimedOut; kCancelled.
-  virtual Result<Fleet> load_fleet(const std::string& flake_ref, TimePoint deadline,
+  // The hosts that `wanted` selects (null: all) of the fleet that `flake_ref` (without fragment; "." and
+  // relative paths as Nix has them) declares; where names alone can tell who that is, the others aren't
+  // looked at. What is wrong with one host is in that host. kInvalidInput: the flake, or the selector, says
+  // something wrong that is everybody's; kUnsupported: something that this version can't do; kFailed: Nix
+  // failed (its message); kTimedOut; kCancelled.
+  virtual Result<Fleet> load_hosts(const std::string& flake_ref, const Selector* wanted, TimePoint deadline,
                                    std::stop_token stop) = 0;
+  Result<Fleet> load_fleet(const std::string& flake_ref, TimePoint deadline, std::stop_token stop) {
+    return load_hosts(flake_ref, nullptr, deadline, std::move(stop));
+  }
 
   using OnHost = std::function<void(size_t host, Result<HostDerivations> derivations)>;
 
   // Instantiates the profiles of these hosts (indexes into fleet.hosts); nothing is built. `on_host` is
   // called exactly once for each of them, on the calling thread, as soon as its result is known: one host's
-  // error is its own. After a stop or the deadline the rest get kCancelled or kTimedOut.
+  // error is its own, be it of the evaluation or HostConfig::error. After a stop or the deadline the rest get
+  // kCancelled or kTimedOut.
   virtual void evaluate(const Fleet& fleet, const std::vector<size_t>& hosts, const OnHost& on_host,
                         TimePoint deadline, std::stop_token stop) = 0;
 };

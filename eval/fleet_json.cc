@@ -6,6 +6,7 @@
 
 #include "core/selector.h"
 #include "eval/host_json.h"
+#include "eval/hosts_json.h"
 #include "eval/json_reader.h"
 #include "eval/not_supported.h"
 
@@ -31,49 +32,45 @@ Result<void> keep(const Json& value, const std::string& place, Parts& into) {
 constexpr Field<Parts> kFleetFields[] = {
     {"defaults", keep<&Parts::defaults>}, {"hosts", keep<&Parts::hosts>}, {"rollout", keep<&Parts::rollout>}};
 
-Result<void> check_count(size_t hosts, const std::string& place, const char* example) {
-  if (hosts == 0) return wrong(place, std::string("names no host: add ") + example);
-  if (hosts > kHostsMax) return wrong(place, "has more than " + std::to_string(kHostsMax) + " hosts");
-  return {};
+const HostsPlace kHostsPlace{.set = "flurry.hosts", .example = "hosts.NAME = { }"};
+const HostsPlace kNamesPlace{.set = "nixosConfigurations",
+                             .example = "NAME = nixpkgs.lib.nixosSystem { ... }"};
+
+void add_error(HostConfig& host, Error error) {
+  if (!host.error) host.error = std::move(error);
 }
 
-using Indexes = std::unordered_map<std::string, size_t>;
-
-Result<Indexes> resolve_requires(const Fleet& fleet) {
-  Indexes indexes;
-  std::vector<std::string> names;
-  for (const auto& host : fleet.hosts) {
-    indexes.emplace(host.name.str(), names.size());
-    names.push_back(host.name.str());
-  }
-  for (const auto& host : fleet.hosts) {
-    const std::string place = place_of("flurry.hosts", host.name.str()) + ".requires";
+void check_required_names(Fleet& fleet, const std::vector<std::string>& names) {
+  for (auto& host : fleet.hosts)
     for (const auto& needed : host.requires_hosts)
-      if (!indexes.contains(needed.str()))
-        return wrong(place, "no host is named " + quote(needed.str()) + did_you_mean(needed.str(), names) +
-                                ": add it to flurry.hosts, or take it out here");
-  }
-  return indexes;
+      if (!std::binary_search(names.begin(), names.end(), needed.str()))
+        add_error(host, wrong(place_of(kHostsPlace.set, host.name.str()) + ".requires",
+                              "no host is named " + quote(needed.str()) + did_you_mean(needed.str(), names) +
+                                  ": add it to flurry.hosts, or take it out here"));
 }
 
 // Takes away hosts whose needs are all taken away; what stays is in a cycle or waits for one.
-Result<void> check_cycles(const Fleet& fleet, const Indexes& indexes) {
+void check_cycles(Fleet& fleet) {
+  std::unordered_map<std::string, size_t> indexes;
+  for (size_t i = 0; i < fleet.hosts.size(); ++i) indexes.emplace(fleet.hosts[i].name.str(), i);
   std::vector<size_t> waits_for(fleet.hosts.size());
   std::vector<std::vector<size_t>> needed_by(fleet.hosts.size());
   std::vector<size_t> ready;
   for (size_t i = 0; i < fleet.hosts.size(); ++i) {
-    for (const auto& needed : fleet.hosts[i].requires_hosts) needed_by[indexes.at(needed.str())].push_back(i);
-    waits_for[i] = fleet.hosts[i].requires_hosts.size();
+    for (const auto& needed : fleet.hosts[i].requires_hosts)
+      if (const auto it = indexes.find(needed.str()); it != indexes.end()) {
+        needed_by[it->second].push_back(i);
+        ++waits_for[i];
+      }
     if (waits_for[i] == 0) ready.push_back(i);
   }
   for (size_t next = 0; next < ready.size(); ++next)
     for (size_t waiting : needed_by[ready[next]])
       if (--waits_for[waiting] == 0) ready.push_back(waiting);
-  if (ready.size() == fleet.hosts.size()) return {};
-  const size_t stuck = static_cast<size_t>(
-      std::find_if(waits_for.begin(), waits_for.end(), [](size_t n) { return n > 0; }) - waits_for.begin());
-  return wrong(place_of("flurry.hosts", fleet.hosts[stuck].name.str()) + ".requires",
-               "leads round in a circle: no host could be the first");
+  for (size_t i = 0; i < fleet.hosts.size(); ++i)
+    if (waits_for[i] > 0)
+      add_error(fleet.hosts[i], wrong(place_of(kHostsPlace.set, fleet.hosts[i].name.str()) + ".requires",
+                                      "leads round in a circle: no host could be the first"));
 }
 
 // A selector of the rollout that names nobody is found before anything is evaluated.
@@ -90,52 +87,58 @@ Result<void> check_selectors(const Fleet& fleet) {
 
 }  // namespace
 
-Result<Fleet> parse_fleet_json(std::string_view json) {
+Result<Fleet> parse_fleet_json(std::string_view json, const Reading& reading) {
   ASSIGN_OR_RETURN(const Json root, parse_json(json, kRoot));
   Parts parts;
-  RETURN_IF_ERROR(read_fields<Parts>(root, kRoot, kFleetFields, parts));
-  if (parts.hosts.is_null()) return wrong("flurry.hosts", "is missing: add hosts.NAME = { }");
-  RETURN_IF_ERROR(check_count(parts.hosts.size(), "flurry.hosts", "hosts.NAME = { }"));
+  Mistakes mistakes;
+  mistakes.add(read_fields<Parts>(root, kRoot, kFleetFields, parts));
+  if (mistakes.empty() && parts.hosts.is_null())
+    return wrong(kHostsPlace.set, "is missing: add " + kHostsPlace.example);
 
   // Its name stands for nobody's; each host begins as a copy.
   HostConfig defaults{.name = *HostName::parse("defaults")};
-  RETURN_IF_ERROR(read_host(parts.defaults, "flurry.defaults", defaults));
+  mistakes.add(read_host(parts.defaults, "flurry.defaults", defaults));
+  for (auto& [name, profile] : defaults.profiles) profile.is_default_path = profile.has_path;
   Fleet fleet;
-  fleet.hosts.reserve(parts.hosts.size());
-  for (auto it = parts.hosts.begin(); it != parts.hosts.end(); ++it) {
-    const std::string place = place_of("flurry.hosts", it.key());
-    auto name = HostName::parse(it.key());
-    if (!name) return wrong(place, name.error().message);
-    HostConfig host = defaults;
-    host.name = *std::move(name);
-    RETURN_IF_ERROR(read_host(it.value(), place, host));
-    RETURN_IF_ERROR(finish_host(place, host));
-    fleet.hosts.push_back(std::move(host));
-  }
-  RETURN_IF_ERROR(read_rollout(parts.rollout, "flurry.rollout", fleet.rollout));
-  ASSIGN_OR_RETURN(const auto indexes, resolve_requires(fleet));
-  RETURN_IF_ERROR(check_cycles(fleet, indexes));
+  mistakes.add(read_rollout(parts.rollout, "flurry.rollout", fleet.rollout));
+  const auto read = [](const std::string& place, const Json& value, HostConfig& host) -> Result<void> {
+    RETURN_IF_ERROR(read_host(value, place, host));
+    return finish_host(place, host);
+  };
+  if (!parts.hosts.is_null())
+    mistakes.add(read_hosts(parts.hosts, kHostsPlace, defaults, reading, read, fleet));
+  // All at once: who mends what is everybody's will want to know of the rest.
+  if (!mistakes.empty())
+    for (const auto& host : fleet.hosts)
+      if (host.error) mistakes.add(*host.error);
+  RETURN_IF_ERROR(mistakes.result());
+  std::vector<std::string> names = reading.names;
+  if (names.empty())
+    for (const auto& host : fleet.hosts) names.push_back(host.name.str());
+  check_required_names(fleet, names);
+  check_cycles(fleet);
   RETURN_IF_ERROR(check_selectors(fleet));
   RETURN_IF_ERROR(refuse_unsupported(fleet));
   return fleet;
 }
 
 Result<Fleet> parse_names_json(std::string_view json) {
-  ASSIGN_OR_RETURN(const Json root, parse_json(json, "nixosConfigurations"));
-  if (!root.is_array()) return wrong_type("nixosConfigurations", "an attribute set", root);
-  RETURN_IF_ERROR(check_count(root.size(), "nixosConfigurations", "NAME = nixpkgs.lib.nixosSystem { ... }"));
+  ASSIGN_OR_RETURN(const Json root, parse_json(json, kNamesPlace.set));
+  if (!root.is_array()) return wrong_type(kNamesPlace.set, "an attribute set", root);
+  RETURN_IF_ERROR(check_count(root.size(), kNamesPlace));
   Fleet fleet;
   fleet.schema = FleetSchema::kNixosConfigurations;
   for (const auto& entry : root) {
-    if (!entry.is_string()) return wrong_type("nixosConfigurations", "a list of names", entry);
-    auto name = HostName::parse(entry.get_ref<const std::string&>());
-    if (!name) return wrong("nixosConfigurations", name.error().message);
+    if (!entry.is_string()) return wrong_type(kNamesPlace.set, "a list of names", entry);
+    auto name = host_name(entry.get_ref<const std::string&>(), kNamesPlace.set, fleet);
+    if (!name) continue;
     if (!fleet.hosts.empty() && *name <= fleet.hosts.back().name)
-      return wrong("nixosConfigurations", quote(name->str()) + " is out of order, or there twice");
+      return wrong(kNamesPlace.set, quote(name->str()) + " is out of order, or there twice");
     HostConfig host{.name = *std::move(name)};
-    RETURN_IF_ERROR(finish_host("nixosConfigurations", host));
+    RETURN_IF_ERROR(finish_host(kNamesPlace.set, host));
     fleet.hosts.push_back(std::move(host));
   }
+  RETURN_IF_ERROR(check_names(fleet, kNamesPlace.set));
   return fleet;
 }
 

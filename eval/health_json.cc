@@ -74,6 +74,7 @@ Result<void> read_headers(const Json& value, const std::string& place, HttpCheck
   if (value.size() > kListMax) return wrong(place, "has more than " + std::to_string(kListMax) + " entries");
   into.headers.clear();
   for (auto it = value.begin(); it != value.end(); ++it) {
+    if (is_unset(it.value())) continue;
     const std::string here = place_of(place, it.key());
     const bool token = !it.key().empty() && std::all_of(it.key().begin(), it.key().end(), [](char c) {
       return c > 0x20 && c < 0x7f &&
@@ -218,7 +219,8 @@ Result<void> read_check(const Json& value, const std::string& place, HealthCheck
   RETURN_IF_ERROR(expect_object(value, place));
   std::string first;
   for (const auto kind : kKinds) {
-    if (!value.contains(std::string(kind))) continue;
+    const auto given = value.find(std::string(kind));
+    if (given == value.end() || is_unset(*given)) continue;
     if (!first.empty())
       return wrong(place, "has both '" + first + "' and '" + std::string(kind) +
                               "'; a check is one of http, tcp, command, unit, grpc");
@@ -230,6 +232,7 @@ Result<void> read_check(const Json& value, const std::string& place, HealthCheck
 Result<void> read_checks(const Json& value, const std::string& place, HealthPolicy& into) {
   RETURN_IF_ERROR(expect_object(value, place));
   for (auto it = value.begin(); it != value.end(); ++it) {
+    if (is_unset(it.value())) continue;
     const std::string here = place_of(place, it.key());
     if (!HostName::parse(it.key()))
       return wrong(here, "a check's name may hold only letters, digits, '.', '_' and '-'");

@@ -99,6 +99,7 @@ Result<void> read_profile_user(const Json& value, const std::string& place, Prof
 
 Result<void> read_profile_path(const Json&, const std::string&, ProfileConfig& into) {
   into.has_path = true;
+  into.is_default_path = false;
   return {};
 }
 
@@ -108,6 +109,7 @@ Result<void> read_profiles(const Json& value, const std::string& place, HostConf
   RETURN_IF_ERROR(expect_object(value, place));
   if (value.size() > kListMax) return wrong(place, "has more than " + std::to_string(kListMax) + " entries");
   for (auto it = value.begin(); it != value.end(); ++it) {
+    if (is_unset(it.value())) continue;
     const std::string here = place_of(place, it.key());
     RETURN_IF_ERROR(check_profile_name(it.key(), here));
     if (it.value().is_string())

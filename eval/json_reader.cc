@@ -7,6 +7,7 @@ namespace flurry::eval {
 namespace {
 
 constexpr int kDepthMax = 32;
+constexpr size_t kToldMax = 64;  // of the mistakes
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
@@ -144,6 +145,8 @@ std::string place_of(const std::string& parent, std::string_view name) {
   return parent + ".\"" + shown.substr(1, shown.size() - 2) + "\"";
 }
 
+bool is_unset(const Json& value) { return value.is_null(); }
+
 Result<void> expect_object(const Json& value, const std::string& place) {
   if (!value.is_object()) return wrong_type(place, "an attribute set", value);
   return {};
@@ -221,9 +224,22 @@ Result<size_t> read_word(const Json& value, const std::string& place, const std:
 
 Result<void> for_each_attribute(const Json& object, const std::string& place, void* context, Visit visit) {
   RETURN_IF_ERROR(expect_object(object, place));
-  for (auto it = object.begin(); it != object.end(); ++it)
-    RETURN_IF_ERROR(visit(context, it.key(), it.value()));
-  return {};
+  Mistakes mistakes;
+  for (auto it = object.begin(); it != object.end(); ++it) mistakes.add(visit(context, it.key(), it.value()));
+  return mistakes.result();
+}
+
+void Mistakes::add(const Result<void>& read) {
+  if (read || ++count_ > kToldMax) return;
+  if (read.error().kind != ErrorKind::kUnsupported) all_.kind = read.error().kind;
+  all_.message += (all_.message.empty() ? "" : "\n") + read.error().message;
+}
+
+Result<void> Mistakes::result() const {
+  if (empty()) return {};
+  Error all = all_;
+  if (count_ > kToldMax) all.message += "\n(and " + std::to_string(count_ - kToldMax) + " more)";
+  return all;
 }
 
 Error unknown_field(const std::string& place, const std::string& name,

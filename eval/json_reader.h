@@ -31,6 +31,7 @@ Error wrong_type(const std::string& place, const char* expected, const Json& val
 // "flurry.hosts" and "web.example" make flurry.hosts."web.example".
 std::string place_of(const std::string& parent, std::string_view name);
 
+bool is_unset(const Json& value);  // null
 Result<void> expect_object(const Json& value, const std::string& place);
 Result<bool> read_bool(const Json& value, const std::string& place);
 Result<int64_t> read_integer(const Json& value, const std::string& place, int64_t min, int64_t max);
@@ -54,15 +55,28 @@ struct Field {
   Result<void> (*read)(const Json& value, const std::string& place, T& into);
 };
 
-// Calls `visit(name, value)` for each attribute until one returns an error.
+// Mistakes are told together, a line each.
+class Mistakes {
+ public:
+  void add(const Result<void>& read);
+  bool empty() const { return count_ == 0; }
+  // kUnsupported where all are, else kInvalidInput.
+  Result<void> result() const;
+
+ private:
+  Error all_{ErrorKind::kUnsupported, {}};
+  size_t count_ = 0;
+};
+
+// Calls `visit(name, value)` for each attribute; the errors are told together.
 using Visit = Result<void> (*)(void* context, const std::string& name, const Json& value);
 Result<void> for_each_attribute(const Json& object, const std::string& place, void* context, Visit visit);
 
 // "unknown field 'urll' (did you mean 'url'?)".
 Error unknown_field(const std::string& place, const std::string& name, const std::vector<std::string>& known);
 
-// Reads every attribute of `value` by its Field; attributes that `value` doesn't have keep what
-// `into` holds, which is how defaults are merged.
+// Reads every attribute of `value` by its Field; attributes that `value` doesn't have, or has as null, as
+// modules write what nobody has set, keep what `into` holds, which is how defaults are merged.
 template <typename T>
 Result<void> read_fields(const Json& value, const std::string& place, std::span<const Field<T>> fields,
                          T& into) {
@@ -75,7 +89,8 @@ Result<void> read_fields(const Json& value, const std::string& place, std::span<
     auto& c = *static_cast<Context*>(raw);
     std::vector<std::string> known;
     for (const auto& field : c.fields) {
-      if (field.name == name) return field.read(v, place_of(c.place, name), c.into);
+      if (field.name == name)
+        return is_unset(v) ? Result<void>() : field.read(v, place_of(c.place, name), c.into);
       known.emplace_back(field.name);
     }
     return Result<void>(unknown_field(place_of(c.place, name), name, known));

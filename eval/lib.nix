@@ -54,6 +54,12 @@ let
       unit = { ms = 1; s = 1000; m = 60000; h = 3600000; };
     in if isInt duration then duration * 1000 else builtins.fromJSON (elemAt parts 0) * unit.${elemAt parts 1};
 
+  isKnown = s: name: hasAttr name (s.properties or { }) || isAttrs (s.additionalProperties or false);
+  schemaOf = s: name: resolve (s.properties.${name} or s.additionalProperties);
+  # null, as modules write what nobody has set. What may be a whole system (no type) isn't looked at.
+  isUnset = schemaHere: value: name:
+    (schemaHere ? type || schemaHere ? enum || schemaHere ? anyOf) && value.${name} == null;
+
   # Every way in which `value` is not what the schema says, as "place: what".
   errors = place: schemaHere: value:
     let
@@ -64,14 +70,15 @@ let
       attributes = concatLists (map
         (name:
           let here = at place name; in
-          if hasAttr name (s.properties or { }) then errors here s.properties.${name} value.${name}
+          if isKnown s name && isUnset (schemaOf s name) value name then [ ]
+          else if hasAttr name (s.properties or { }) then errors here s.properties.${name} value.${name}
           else if isAttrs (s.additionalProperties or false) then errors here s.additionalProperties value.${name}
           else [ "${here}: unknown field${hint name (attrNames s.properties)}" ])
         (attrNames value));
       entries = concatLists (genList (i: errors "${place}[${toString i}]" s.items (elemAt value i)) (length value));
       count = if isAttrs value then length (attrNames value) else length value;
       byType = {
-        set = map (name: "${at place name}: is missing") (filter (name: ! hasAttr name value) (s.required or [ ]))
+        set = map (name: "${at place name}: is missing") (filter (name: ! hasAttr name value || isUnset (schemaOf s name) value name) (s.required or [ ]))
           ++ unless (count >= s.minProperties or 0) "is empty: it needs at least ${toString (s.minProperties or 0)}"
           ++ unless (count <= s.maxProperties or count) "has more than ${toString (s.maxProperties or 0)} entries"
           ++ (if s ? properties || s ? additionalProperties then attributes else [ ]);
@@ -131,7 +138,7 @@ let
         } // (if s ? examples then { example = head s.examples; } else { }));
     in mapAttrs (_: option) schema.properties;
 
-  # flurry reads null as a mistake, and options that nobody set are null.
+  # Options that nobody set are null.
   withoutNulls = value:
     if ! isAttrs value || value ? outPath || (value.type or null) == "derivation" then value
     else listToAttrs (map (name: { inherit name; value = withoutNulls value.${name}; })

@@ -1,125 +1,61 @@
 #include "eval/nix_evaluator.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "core/spelling.h"
 #include "eval/colmena_json.h"
 #include "eval/deploy_rs_json.h"
-#include "eval/flake_hint.h"
+#include "eval/flake_reader.h"
 #include "eval/fleet_json.h"
 #include "eval/json_reader.h"
-#include "eval/nix_command.h"
 
 namespace flurry::eval {
 namespace {
 
 // Everything but the values of profiles.*.path, which may be whole systems: `true` stands for them.
-// A derivation instead of a fleet comes from packages.<system>.flurry, where Nix looks first.
-constexpr const char* kFleetExpression = R"(f: let
+const std::string kProfiles = R"(let
   inherit (builtins) isAttrs mapAttrs removeAttrs;
   profile = p: if isAttrs p && p ? path then removeAttrs p [ "path" ] // { path = true; } else p;
   host = h: if isAttrs h && h ? profiles && isAttrs h.profiles && !(h.profiles ? outPath)
     then h // { profiles = mapAttrs (_: profile) h.profiles; } else h;
-in if !isAttrs f then f
-  else if f ? outPath then { derivation = true; }
-  else { fleet = f
-    // (if f ? defaults then { defaults = host f.defaults; } else { })
-    // (if f ? hosts && isAttrs f.hosts then { hosts = mapAttrs (_: host) f.hosts; } else { }); })";
-constexpr const char* kNamesExpression = "c: if builtins.isAttrs c then builtins.attrNames c else c";
-constexpr const char* kPresentExpression = "_: true";
+in )";
 
-// What one evaluation of an output found; no text: the flake doesn't have the output.
-using Probe = std::optional<std::string>;
+const FleetOutput kOwn{.name = "flurry",
+                       .looks = "builtins.isAttrs x && !(x ? outPath) && x ? hosts",
+                       .common = "f: " + kProfiles + R"(if !isAttrs f then f else f
+  // (if f ? defaults then { defaults = host f.defaults; } else { })
+  // (if f ? hosts && isAttrs f.hosts then { hosts = mapAttrs (_: _: null) f.hosts; } else { }))",
+                       .hosts = "hosts",
+                       .host = {"flurry.hosts", "(" + kProfiles + R"(builtins.toJSON (
+  if n == "tags" then (if isAttrs f.${h} && f.${h} ? tags then { inherit (f.${h}) tags; } else { })
+  else host f.${h})))"},
+                       .has_tags = true,
+                       .is_heavy = false};
 
-bool is_missing(const Error& error) {
-  return error.kind == ErrorKind::kFailed &&
-         error.message.find("does not provide attribute") != std::string::npos;
-}
+const FleetOutput kDeployRs{.name = "deploy",
+                            .looks = "builtins.isAttrs x && x ? nodes",
+                            .common = deploy_rs_expression(),
+                            .hosts = "nodes",
+                            .host = deploy_rs_node(),
+                            .has_tags = false,
+                            .is_heavy = false};
 
-// The questions to one flake.
-class FlakeReader {
- public:
-  FlakeReader(const EvalOptions& options, TimePoint deadline, std::stop_token stop)
-      : options_(options), deadline_(deadline), stop_(std::move(stop)) {}
+const FleetOutput kColmena{.name = "colmenaHive",
+                           .looks = "x ? deploymentConfig",
+                           .common = colmena_expression(),
+                           .hosts = "nodes",
+                           .host = colmena_node(),
+                           .has_tags = true,
+                           .is_heavy = true};
 
-  // Fills flake_ref, eval_ref, lock and revision.
-  Result<void> lock(const std::string& flake_ref) {
-    source_.flake_ref = flake_ref;
-    const auto output = run_nix(options_, {"flake", "metadata", "--json", flake_ref}, deadline_, stop_);
-    if (!output) return explained(output.error()).with_context("flake " + quote(flake_ref));
-    ASSIGN_OR_RETURN(const Json root, parse_json(*output, "nix flake metadata"));
-    try {
-      read_metadata(root);
-    } catch (const Json::exception& e) {
-      return Error{ErrorKind::kFailed, std::string("nix flake metadata: unexpected answer: ") + e.what()};
-    }
-    return {};
-  }
-
-  Result<Probe> probe(const char* output, const char* expression) const {
-    auto text = run_nix(options_, {"eval", "--json", source_.eval_ref + "#" + output, "--apply", expression},
-                        deadline_, stop_);
-    if (text) return Probe(*std::move(text));
-    if (is_missing(text.error())) return Probe();
-    return explained(text.error())
-        .with_context("reading " + std::string(output) + " of flake " + quote(source_.flake_ref));
-  }
-
-  // Two at a time, as the processes do nothing but wait for their own evaluation.
-  std::pair<Result<Probe>, Result<Probe>> probe_both(const char* output_a, const char* expression_a,
-                                                     const char* output_b, const char* expression_b) const {
-    Result<Probe> a = Probe();
-    std::jthread other([&] { a = probe(output_a, expression_a); });
-    Result<Probe> b = probe(output_b, expression_b);
-    other.join();
-    return {std::move(a), std::move(b)};
-  }
-
-  const Fleet& source() const { return source_; }
-
- private:
-  Error explained(Error error) const {
-    if (error.kind == ErrorKind::kFailed) error.message += flake_hint(source_.flake_ref, error.message);
-    return error;
-  }
-
-  // What the flake's own lock file doesn't name may be another by the time that it is evaluated.
-  static bool has_locked_inputs(const Json& root, const Json& locked) {
-    const Json locks = root.value("locks", Json::object());
-    const Json nodes = locks.value("nodes", Json::object());
-    if (!nodes.is_object() || nodes.empty()) return false;
-    if (nodes.size() == 1) return true;  // the flake itself
-    std::ifstream file(root.value("path", std::string()) + "/" + locked.value("dir", std::string()) +
-                       "/flake.lock");
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    const auto written = parse_json(text, "flake.lock");
-    return written && *written == locks;
-  }
-
-  void read_metadata(const Json& root) {
-    const Json locked = root.value("locked", Json::object());
-    source_.revision = root.value("revision", root.value("dirtyRevision", std::string()));
-    const bool is_git = locked.value("type", std::string()) == "git";
-    const bool dirty = is_git && !root.contains("revision");
-    if (dirty && source_.revision.empty()) source_.revision = "dirty";
-    // The locked flake can't change under a long deployment. A changed work tree has no lock, and Nix
-    // 2.8 forgets "submodules" when it writes the URL.
-    const bool lossy = locked.contains("submodules") || locked.contains("lfs");
-    source_.eval_ref = source_.flake_ref;
-    if (dirty || lossy || !locked.contains("narHash")) return;
-    source_.eval_ref = root.value("url", source_.flake_ref);
-    if (has_locked_inputs(root, locked)) source_.lock = locked.dump() + "\n" + root["locks"].dump();
-  }
-
-  const EvalOptions& options_;
-  const TimePoint deadline_;
-  const std::stop_token stop_;
-  Fleet source_;
-};
+const FleetOutput kNames{.name = "nixosConfigurations",
+                         .looks = "true",
+                         .common = "c: if builtins.isAttrs c then builtins.attrNames c else c",
+                         .hosts = "",
+                         .host = {},
+                         .has_tags = false,
+                         .is_heavy = false};
 
 Error bad_flake(const Fleet& source, const std::string& what) {
   return {ErrorKind::kInvalidInput, "flake " + quote(source.flake_ref) + " " + what};
@@ -142,59 +78,74 @@ bool takes_its_system_by_name(const HostConfig& host) {
 Result<void> check_systems(Fleet& fleet, const Probe& names_json) {
   std::vector<std::string> names;
   if (names_json) {
-    ASSIGN_OR_RETURN(const Json root, parse_json(*names_json, "nixosConfigurations"));
-    if (!root.is_array()) return wrong_type("nixosConfigurations", "an attribute set", root);
+    ASSIGN_OR_RETURN(const Json root, parse_json(*names_json, kNames.name));
+    if (!root.is_array()) return wrong_type(kNames.name, "an attribute set", root);
     for (const auto& name : root) names.push_back(name.is_string() ? name.get<std::string>() : "");
   }
   for (auto& host : fleet.hosts) {
     const std::string& name = host.name.str();
-    if (!takes_its_system_by_name(host) || std::binary_search(names.begin(), names.end(), name)) continue;
+    if (host.error || !takes_its_system_by_name(host) || std::binary_search(names.begin(), names.end(), name))
+      continue;
     // A machine that is not NixOS, with users' profiles only; but a name that is nearly one is misspelt.
     if (host.profiles.size() > 1 && did_you_mean(name, names).empty()) {
       host.profiles.erase(std::string(kSystemProfile));
       continue;
     }
-    return wrong(place_of("flurry.hosts", name), "no nixosConfigurations has this name" +
-                                                     did_you_mean(name, names) +
-                                                     "; name it so, or set profiles.system.path");
+    host.error = wrong(place_of("flurry.hosts", name), "no nixosConfigurations has this name" +
+                                                           did_you_mean(name, names) +
+                                                           "; name it so, or set profiles.system.path");
   }
   return {};
 }
 
-Result<Fleet> fleet_from_output(const FlakeReader& reader, const std::string& json,
+Result<Fleet> only(Fleet fleet, const Selector* wanted) {
+  if (wanted == nullptr) return fleet;
+  ASSIGN_OR_RETURN(const auto chosen, wanted->select(fleet));
+  std::vector<HostConfig> hosts;
+  for (const size_t index : chosen) hosts.push_back(std::move(fleet.hosts[index]));
+  fleet.hosts = std::move(hosts);
+  return fleet;
+}
+
+using Parse = Result<Fleet> (*)(std::string_view json, const Reading& reading);
+
+// The hosts that are wanted of what probe() found.
+Result<Fleet> fleet_from(const FlakeReader& reader, const FleetOutput& output, const Result<Probe>& probe,
+                         const Selector* wanted, Parse parse) {
+  if (!probe) return probe.error();
+  if (!*probe) return bad_flake(reader.source(), std::string("has no output '") + output.name + "'");
+  ASSIGN_OR_RETURN(Json root, parse_json(**probe, output.name));
+  const auto rollout = root.is_object() ? root.find("rollout") : root.end();
+  const bool by_tags = rollout != root.end() && rollout->dump().find('@') != std::string::npos;
+  ASSIGN_OR_RETURN(const Reading reading, reader.read(output, wanted, by_tags, root));
+  ASSIGN_OR_RETURN(auto fleet, parse(root.dump(), reading));
+  fleet = with_source(std::move(fleet), reader.source());
+  return reading.is_selected ? fleet : only(std::move(fleet), wanted);
+}
+
+Result<Fleet> fleet_from_output(const FlakeReader& reader, const Result<Probe>& own, const Selector* wanted,
                                 const Result<Probe>& names) {
-  ASSIGN_OR_RETURN(const Json root, parse_json(json, "flurry"));
-  if (!root.is_object()) return wrong_type("flurry", "an attribute set", root);
-  if (root.contains("derivation"))
-    return bad_flake(reader.source(),
-                     "has a package named flurry, which hides the output 'flurry': rename the package");
-  ASSIGN_OR_RETURN(auto fleet, parse_fleet_json(root.at("fleet").dump()));
+  ASSIGN_OR_RETURN(auto fleet, fleet_from(reader, kOwn, own, wanted, parse_fleet_json));
   const bool needs_names = std::any_of(fleet.hosts.begin(), fleet.hosts.end(), takes_its_system_by_name);
   if (needs_names && !names) return names.error();
   if (needs_names) RETURN_IF_ERROR(check_systems(fleet, *names));
-  return with_source(std::move(fleet), reader.source());
+  return fleet;
 }
 
-Result<Fleet> fleet_from_names(const FlakeReader& reader, const Probe& names) {
-  if (!names)
+Result<Fleet> fleet_from_names(const FlakeReader& reader, const Result<Probe>& names,
+                               const Selector* wanted) {
+  if (!names) return names.error();
+  if (!*names)
     return bad_flake(
         reader.source(),
         "has none of the outputs 'flurry', 'deploy', 'colmenaHive' and 'nixosConfigurations': add one");
-  ASSIGN_OR_RETURN(auto fleet, parse_names_json(*names));
-  return with_source(std::move(fleet), reader.source());
-}
-
-Result<Fleet> fleet_from(const FlakeReader& reader, const char* output, const Result<Probe>& probe,
-                         Result<Fleet> (*parse)(std::string_view json)) {
-  if (!probe) return probe.error();
-  if (!*probe) return bad_flake(reader.source(), std::string("has no output '") + output + "'");
-  ASSIGN_OR_RETURN(auto fleet, parse(**probe));
-  return with_source(std::move(fleet), reader.source());
+  ASSIGN_OR_RETURN(auto fleet, parse_names_json(**names));
+  return only(with_source(std::move(fleet), reader.source()), wanted);
 }
 
 // The raw hive needs colmena's own code to become one.
 Result<void> refuse_raw_hive(const FlakeReader& reader) {
-  const auto raw = reader.probe("colmena", kPresentExpression);
+  const auto raw = reader.probe("colmena", "!(x ? outPath)", "_: true");
   if (!raw && raw.error().kind != ErrorKind::kFailed) return raw.error();
   if (raw && !*raw) return {};
   return Error{
@@ -205,38 +156,37 @@ Result<void> refuse_raw_hive(const FlakeReader& reader) {
           "nixosConfigurations by their names"};
 }
 
+Result<Fleet> read_fleet(const FlakeReader& reader, std::optional<FleetSchema> schema,
+                         const Selector* wanted) {
+  using Schema = FleetSchema;
+  const auto probe = [&reader](const FleetOutput& output) {
+    return reader.probe(output.name, output.looks, output.common);
+  };
+  if (schema == Schema::kNixosConfigurations) return fleet_from_names(reader, probe(kNames), wanted);
+  if (schema == Schema::kDeployRs)
+    return fleet_from(reader, kDeployRs, probe(kDeployRs), wanted, parse_deploy_rs_json);
+  if (schema == Schema::kColmena)
+    return fleet_from(reader, kColmena, probe(kColmena), wanted, parse_colmena_json);
+
+  const auto [own, names] = reader.probe_both(kOwn, kNames);
+  if (schema == Schema::kFlurry || !own || *own) return fleet_from_output(reader, own, wanted, names);
+  const auto [deploy, hive] = reader.probe_both(kDeployRs, kColmena);
+  if (!deploy || *deploy) return fleet_from(reader, kDeployRs, deploy, wanted, parse_deploy_rs_json);
+  if (!hive || *hive) return fleet_from(reader, kColmena, hive, wanted, parse_colmena_json);
+  if (!names) return names.error();
+  RETURN_IF_ERROR(refuse_raw_hive(reader));
+  return fleet_from_names(reader, names, wanted);
+}
+
 }  // namespace
 
-Result<Fleet> NixEvaluator::load_fleet(const std::string& flake_ref, TimePoint deadline,
-                                       std::stop_token stop) {
+Result<Fleet> NixEvaluator::load_hosts(const std::string& flake_ref, const Selector* wanted,
+                                       TimePoint deadline, std::stop_token stop) {
   if (flake_ref.empty() || flake_ref.front() == '-' || flake_ref.find('#') != std::string::npos)
     return Error{ErrorKind::kInvalidInput, quote(flake_ref) + " is no flake reference"};
-  FlakeReader reader(options_, deadline, stop);
+  FlakeReader reader(options_, deadline, std::move(stop));
   RETURN_IF_ERROR(reader.lock(flake_ref));
-  using Schema = FleetSchema;
-  const auto names = [&] { return reader.probe("nixosConfigurations", kNamesExpression); };
-  if (options_.schema == Schema::kNixosConfigurations) {
-    ASSIGN_OR_RETURN(const auto found, names());
-    return fleet_from_names(reader, found);
-  }
-  if (options_.schema == Schema::kDeployRs)
-    return fleet_from(reader, "deploy", reader.probe("deploy", kDeployRsExpression), parse_deploy_rs_json);
-  if (options_.schema == Schema::kColmena)
-    return fleet_from(reader, "colmenaHive", reader.probe("colmenaHive", kColmenaExpression),
-                      parse_colmena_json);
-
-  const auto [flurry, configurations] =
-      reader.probe_both("flurry", kFleetExpression, "nixosConfigurations", kNamesExpression);
-  if (!flurry) return flurry.error();
-  if (*flurry) return fleet_from_output(reader, **flurry, configurations);
-  if (options_.schema == Schema::kFlurry) return bad_flake(reader.source(), "has no output 'flurry'");
-  const auto [deploy, hive] =
-      reader.probe_both("deploy", kDeployRsExpression, "colmenaHive", kColmenaExpression);
-  if (!deploy || *deploy) return fleet_from(reader, "deploy", deploy, parse_deploy_rs_json);
-  if (!hive || *hive) return fleet_from(reader, "colmenaHive", hive, parse_colmena_json);
-  if (!configurations) return configurations.error();
-  RETURN_IF_ERROR(refuse_raw_hive(reader));
-  return fleet_from_names(reader, *configurations);
+  return read_fleet(reader, options_.schema, wanted);
 }
 
 }  // namespace flurry::eval

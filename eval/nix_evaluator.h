@@ -13,7 +13,8 @@ class NixEvaluator : public Evaluator {
  public:
   explicit NixEvaluator(EvalOptions options) : options_(std::move(options)) {}
 
-  Result<Fleet> load_fleet(const std::string& flake_ref, TimePoint deadline, std::stop_token stop) override;
+  Result<Fleet> load_hosts(const std::string& flake_ref, const Selector* wanted, TimePoint deadline,
+                           std::stop_token stop) override;
   void evaluate(const Fleet& fleet, const std::vector<size_t>& hosts, const OnHost& on_host,
                 TimePoint deadline, std::stop_token stop) override;
 

@@ -53,16 +53,17 @@ constexpr RolloutRule kRolloutRules[] = {
 
 }  // namespace
 
-Result<void> refuse_unsupported(const Fleet& fleet) {
+Result<void> refuse_unsupported(Fleet& fleet) {
   for (const auto& rule : kRolloutRules)
     if (rule.is_used(fleet.rollout))
       return Error{ErrorKind::kUnsupported,
                    std::string("flurry.rollout.") + rule.field + ": is not supported yet by this version"};
-  for (const auto& host : fleet.hosts)
+  for (auto& host : fleet.hosts)
     for (const auto& rule : kHostRules)
-      if (rule.is_used(host))
-        return Error{ErrorKind::kUnsupported, place_of("flurry.hosts", host.name.str()) + "." + rule.field +
-                                                  ": " + rule.what + " is not supported yet by this version"};
+      if (!host.error && rule.is_used(host))
+        host.error = {ErrorKind::kUnsupported, place_of("flurry.hosts", host.name.str()) + "." + rule.field +
+                                                   ": " + rule.what +
+                                                   " is not supported yet by this version"};
   return {};
 }
 

@@ -6,7 +6,7 @@
 namespace flurry::eval {
 
 // Refuses what the flake may say and this version can't do, when it would change what happens:
-// kUnsupported, naming the place. Never silently ignored.
-Result<void> refuse_unsupported(const Fleet& fleet);
+// kUnsupported, naming the place. Never silently ignored. What a host says is that host's error.
+Result<void> refuse_unsupported(Fleet& fleet);
 
 }  // namespace flurry::eval

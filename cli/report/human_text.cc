@@ -90,6 +90,7 @@ std::string listing_text(const HostListing& listing) {
     addresses += clean_line(address);
     if (listing.port) addresses += " port " + std::to_string(*listing.port);
   }
+  if (addresses.empty()) addresses = "(no SSH)";
   std::string out = pad(clean_line(listing.host), kNameColumn) + "  " + addresses;
   for (size_t i = 0; i < listing.tags.size(); ++i) out += (i ? " @" : "  @") + clean_line(listing.tags[i]);
   std::string profiles;

@@ -163,6 +163,7 @@ void JsonReporter::listed(const HostListing& listing) {
   }
   for (const auto& check : listing.checks) out.add_checks(clean_line(check));
   for (const auto& needed : listing.requires_hosts) out.add_required_hosts(clean_line(needed));
+  out.set_error(clean_text(listing.error));
   write(std::move(event));
 }
 

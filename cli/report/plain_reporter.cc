@@ -60,7 +60,10 @@ void PlainReporter::finished(const std::vector<HostResult>& results, int exit_co
   output_.out.write(memory_.summary(results, exit_code, elapsed, Palette(output_.out_color)));
 }
 
-void PlainReporter::listed(const HostListing& listing) { output_.out.write(listing_text(listing)); }
+void PlainReporter::listed(const HostListing& listing) {
+  if (listing.error.empty()) return output_.out.write(listing_text(listing));
+  evaluated({.host = listing.host, .error = listing.error, .profiles = {}});
+}
 
 void PlainReporter::evaluated(const EvaluationReport& report) {
   const bool failed = !report.error.empty();

@@ -116,7 +116,10 @@ void TtyReporter::finished(const std::vector<HostResult>& results, int exit_code
   output_.out.write(memory_.summary(results, exit_code, elapsed, Palette(output_.out_color)));
 }
 
-void TtyReporter::listed(const HostListing& listing) { output_.out.write(listing_text(listing)); }
+void TtyReporter::listed(const HostListing& listing) {
+  if (listing.error.empty()) return output_.out.write(listing_text(listing));
+  evaluated({.host = listing.host, .error = listing.error, .profiles = {}});
+}
 
 void TtyReporter::evaluated(const EvaluationReport& report) {
   const bool failed = !report.error.empty();

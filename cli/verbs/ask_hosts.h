@@ -19,9 +19,10 @@ namespace flurry {
 inline constexpr size_t kAskedMax = 512;
 
 // Opens a session to every host of `fleet` and calls `ask` on a thread of its own with it, or with the error
-// that kept us from one. On the caller's thread, `on_answer` gets each answer as soon as it is there, and
-// `on_tick` is called every 20 ms or so. Who interrupts it leaves at once (exit code 130), however long the
-// hosts would still have been waited for: nothing was changed on any.
+// that kept us from one: the host's own, where the flake says something wrong of it. On the caller's thread,
+// `on_answer` gets each answer as soon as it is there, and `on_tick` is called every 20 ms or so. Who interrupts
+// it leaves at once (exit code 130), however long the hosts would still have been waited for: nothing was
+// changed on any.
 template <typename Answer>
 void ask_hosts_each(
     Context& context, const Fleet& fleet, const AgentBinary& agent, Millis patience,
@@ -38,8 +39,10 @@ void ask_hosts_each(
   const auto work = [&] {
     for (size_t host = next++; host < total; host = next++) {
       SeenHostKeys seen;
-      auto session = HostSession::open(context.transport, fleet.hosts[host], agent,
-                                       {.patience = patience, .seen = &seen});
+      const auto& error = fleet.hosts[host].error;
+      auto session = error ? Result<std::unique_ptr<HostSession>>(*error)
+                           : HostSession::open(context.transport, fleet.hosts[host], agent,
+                                               {.patience = patience, .seen = &seen});
       Answer answer = ask(host, std::move(session));
       given.push({host, std::move(answer), std::move(seen.warnings)});
     }

@@ -19,7 +19,7 @@ using Answer = Result<std::vector<CheckReport>>;
 }  // namespace
 
 int run_check(Context& context) {
-  const auto fleet = load_selected(context);
+  const auto fleet = load_selected(context, Reach::kBySsh);
   if (!fleet) return fail_run(context, fleet.error());
   const auto agent = find_agent_binary();
   if (!agent) return fail_run(context, agent.error());
@@ -37,6 +37,10 @@ int run_check(Context& context) {
   for (size_t i = 0; i < answers.size(); ++i) {
     const std::string& name = fleet->hosts[i].name.str();
     const Answer& answer = answers[i];
+    if (const auto& error = fleet->hosts[i].error) {
+      context.reporter.checked({name, "configuration", false, true, error->message});
+      continue;
+    }
     if (!answer) {
       is_unreachable = true;
       context.reporter.checked({name, "reachable", false, true, answer.error().message});
@@ -51,7 +55,7 @@ int run_check(Context& context) {
     }
   }
   // Nothing was switched; an unhealthy host is one that somebody should look at.
-  return is_unhealthy ? 5 : is_unreachable ? 3 : 0;
+  return is_unhealthy ? 5 : is_unreachable ? 3 : code_of_errors(*fleet);
 }
 
 }  // namespace flurry

@@ -26,8 +26,16 @@ struct Context {
   std::stop_token interrupted;  // and here, from the first one on
 };
 
-// The fleet of the flake, cut down to what --on and the flake's fragment select.
-Result<Fleet> load_selected(Context& context);
+// Whether a verb speaks with its hosts.
+enum class Reach { kNone, kBySsh };
+
+// The fleet of the flake, cut down to what --on and the flake's fragment select. Hosts that no SSH leads to
+// are left out of what needs it, and said; an error where nobody else is left.
+Result<Fleet> load_selected(Context& context, Reach reach);
+
+// The exit code for what is wrong with these hosts by themselves: 2 where Nix failed, 1 for what the user
+// wrote, 0 for nothing.
+int code_of_errors(const Fleet& fleet);
 
 // Reports an error that ends the run, and returns its exit code: 1 for what the user wrote, 2 for what
 // Nix could not do.

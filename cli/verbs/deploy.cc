@@ -25,15 +25,16 @@ std::string untested_profiles(const Fleet& fleet) {
 }  // namespace
 
 int run_deploy(Context& context) {
-  const auto fleet = load_selected(context);
+  const Goal goal = context.options.goal;
+  const bool changes_hosts = goal == Goal::kSwitch || goal == Goal::kTest || goal == Goal::kBoot;
+  const auto fleet = load_selected(context, goal == Goal::kBuild ? Reach::kNone : Reach::kBySsh);
   if (!fleet) return fail_run(context, fleet.error());
-  if (fleet->needs_selection && context.options.on.empty() && context.options.fragment_hosts.empty())
+  if (changes_hosts && fleet->needs_selection && context.options.on.empty() &&
+      context.options.fragment_hosts.empty())
     return fail_run(context, {ErrorKind::kInvalidInput,
                               "the hive's meta.allowApplyAll is false: say which hosts with --on"});
-  const Goal goal = context.options.goal;
   const std::string question = "Deploy (" + std::string(to_string(goal)) + ") to " +
                                std::to_string(fleet->hosts.size()) + " hosts: " + name_some(*fleet) + "?";
-  const bool changes_hosts = goal == Goal::kSwitch || goal == Goal::kTest || goal == Goal::kBoot;
   if (changes_hosts && !agreed(context, question))
     return fail_run(context, {ErrorKind::kCancelled, "not agreed to: nothing was done"});
   if (const std::string note = untested_profiles(*fleet); !note.empty() && changes_hosts)

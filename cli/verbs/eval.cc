@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <numeric>
 #include <thread>
 
@@ -28,7 +29,7 @@ EvaluationReport report_of(const HostConfig& host, const Result<HostDerivations>
 }  // namespace
 
 int run_eval(Context& context) {
-  const auto fleet = load_selected(context);
+  const auto fleet = load_selected(context, Reach::kNone);
   if (!fleet) return fail_run(context, fleet.error());
   std::vector<size_t> all(fleet->hosts.size());
   std::iota(all.begin(), all.end(), 0);
@@ -42,10 +43,10 @@ int run_eval(Context& context) {
         sys::now() + kEvaluateTimeout, stop);
   });
 
-  bool is_broken = false;
+  size_t failed = 0;
   for (size_t told = 0; told < all.size();) {
     for (const auto& report : reports.pop_all(sys::now() + kTick)) {
-      is_broken |= !report.error.empty();
+      failed += report.error.empty() ? 0 : 1;
       context.reporter.evaluated(report);
       ++told;
     }
@@ -54,7 +55,10 @@ int run_eval(Context& context) {
     reports.close();
     return fail_run(context, interruption());
   }
-  return is_broken ? 2 : 0;
+  const bool is_nixs = failed > static_cast<size_t>(std::count_if(
+                                    fleet->hosts.begin(), fleet->hosts.end(),
+                                    [](const HostConfig& host) { return host.error.has_value(); }));
+  return is_nixs ? 2 : code_of_errors(*fleet);
 }
 
 }  // namespace flurry

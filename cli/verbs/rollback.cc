@@ -14,7 +14,7 @@ constexpr uint32_t kPastMax = 60;
 }  // namespace
 
 int run_rollback(Context& context) {
-  auto fleet = load_selected(context);
+  auto fleet = load_selected(context, Reach::kBySsh);
   if (!fleet) return fail_run(context, fleet.error());
   const auto agent = find_agent_binary();
   if (!agent) return fail_run(context, agent.error());
@@ -23,6 +23,8 @@ int run_rollback(Context& context) {
   const auto targets =
       ask_hosts<Answer>(context, *fleet, *agent, kSessionTimeout,
                         [&](size_t host, Result<std::unique_ptr<HostSession>> session) -> Answer {
+                          // It ends with its own error.
+                          if (fleet->hosts[host].error) return RollbackChoice{};
                           if (!session) return session.error();
                           AgentClient& client = (*session)->agent();
                           const TimePoint deadline = sys::now() + kSessionTimeout;

@@ -49,8 +49,8 @@ class Board {
  public:
   Board(Reporter& reporter, size_t hosts) : reporter_(reporter), hosts_(hosts) {}
 
-  void answered(size_t host, StatusReport report) {
-    has_error_ |= !report.error.empty();
+  void answered(size_t host, StatusReport report, bool was_asked) {
+    has_error_ |= was_asked && !report.error.empty();
     hosts_[host].report = std::move(report);
   }
 
@@ -104,7 +104,7 @@ class Board {
 }  // namespace
 
 int run_status(Context& context) {
-  const auto fleet = load_selected(context);
+  const auto fleet = load_selected(context, Reach::kBySsh);
   if (!fleet) return fail_run(context, fleet.error());
   const auto agent = find_agent_binary();
   if (!agent) return fail_run(context, agent.error());
@@ -134,13 +134,15 @@ int run_status(Context& context) {
       [&](size_t host, Result<std::unique_ptr<HostSession>> session) {
         return ask(fleet->hosts[host], std::move(session));
       },
-      [&](size_t host, StatusReport report) { board.answered(host, std::move(report)); },
+      [&](size_t host, StatusReport report) {
+        board.answered(host, std::move(report), !fleet->hosts[host].error);
+      },
       [&] { look(Millis(0)); });
   while (!board.is_done()) {
     look(Millis(100));
     if (context.interrupted.stop_requested()) leave(fail_run(context, interruption()));
   }
-  return board.has_error() ? 3 : 0;
+  return board.has_error() ? 3 : code_of_errors(*fleet);
 }
 
 }  // namespace flurry

@@ -27,13 +27,18 @@ void check_policy(const HealthPolicy& policy) {
   FLURRY_CHECK(read && *read == policy);
 }
 
-void check_fleet(const Fleet& fleet) {
+void check_fleet(const Fleet& fleet, size_t size) {
   FLURRY_CHECK(!fleet.hosts.empty() && fleet.hosts.size() <= kHostsMax);
   FLURRY_CHECK(!fleet.rollout.batches.empty());
   for (size_t i = 0; i < fleet.hosts.size(); ++i) {
     const HostConfig& host = fleet.hosts[i];
     FLURRY_CHECK(i == 0 || fleet.hosts[i - 1].name < host.name);
-    FLURRY_CHECK(!host.target_hosts.empty() && !host.profiles.empty());
+    if (host.error) {
+      check_told(*host.error, size);
+      continue;
+    }
+    FLURRY_CHECK((!host.target_hosts.empty() || fleet.schema == FleetSchema::kColmena) &&
+                 !host.profiles.empty());
     for (const auto& profile : ordered_profiles(host)) {
       v1::ProfileRef message;
       wire::to_proto(profile, message);
@@ -61,7 +66,7 @@ void run_one(std::string_view bytes) {
                      : has("\"nodes\"")                      ? eval::parse_deploy_rs_json(bytes)
                                                              : eval::parse_fleet_json(bytes);
   if (!fleet) return check_told(fleet.error(), bytes.size());
-  check_fleet(*fleet);
+  check_fleet(*fleet, bytes.size());
 }
 
 }  // namespace flurry::fuzz

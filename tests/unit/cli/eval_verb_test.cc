@@ -26,10 +26,11 @@ StorePath path(char hash, const std::string& name) {
 // Host `bad` has an error; the others have a system and a profile.
 class FakeEvaluator : public eval::Evaluator {
  public:
-  Result<Fleet> load_fleet(const std::string&, TimePoint, std::stop_token) override {
+  Result<Fleet> load_hosts(const std::string&, const Selector* wanted, TimePoint, std::stop_token) override {
     Fleet fleet;
     for (const char* name : {"bad", "web"})
-      fleet.hosts.push_back({.name = *HostName::parse(name), .target_hosts = {name}});
+      if (wanted == nullptr || wanted->text() == name)
+        fleet.hosts.push_back({.name = *HostName::parse(name), .target_hosts = {name}});
     return fleet;
   }
 

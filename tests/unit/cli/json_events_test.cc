@@ -141,9 +141,11 @@ TEST(JsonEvent, OfAListingHasAllThatTheFleetSays) {
   listing.profiles = {{"home", "alice", ""}, {"system", "root", ""}};
   listing.checks = {"site"};
   listing.requires_hosts = {"db"};
+  listing.error = "targetPort: wrong\ntags: wrong";
   const auto event = event_of([&](auto& reporter) { reporter.listed(listing); });
   const auto& listed = event.host_listed();
   EXPECT_EQ(listed.host(), "web");
+  EXPECT_EQ(listed.error(), "targetPort: wrong\ntags: wrong");
   EXPECT_EQ(strings(listed.addresses()), (Strings{"a.example", "b.example"}));
   EXPECT_EQ(listed.user(), "deploy");
   EXPECT_EQ(listed.port(), 2222u);

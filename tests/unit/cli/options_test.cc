@@ -57,6 +57,25 @@ TEST(Options, DeployWithEverything) {
   EXPECT_EQ(options->output, OutputFormat::kJson);
 }
 
+TEST(Options, EveryOnAddsToWhatIsSelected) {
+  const auto options = parse({"deploy", "--on", "a&b", "--on", "c"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->on, "a&b,c");
+}
+
+TEST(Options, NamesAfterTheHashMayBeQuotedAsInNix) {
+  const std::pair<const char*, std::vector<std::string>> cases[] = {
+      {".#\"web.example.org\"", {"web.example.org"}},
+      {".#\"web.example.org\".system", {"web.example.org.system"}},
+      {".#\"a.b\",c,\"d\"", {"a.b", "c", "d"}}};
+  for (const auto& [flake, names] : cases) {
+    const auto options = parse({"deploy", flake});
+    ASSERT_TRUE(options) << options.error().message;
+    EXPECT_EQ(options->fragment_hosts, names);
+  }
+  for (const char* wrong : {".#\"a", ".#a,", ".#", ".#\"\""}) EXPECT_FALSE(parse({"deploy", wrong})) << wrong;
+}
+
 TEST(Options, AllIsSentWhereTheUserSaysSo) {
   EXPECT_TRUE(parse({"deploy"})->substitute);
   EXPECT_FALSE(parse({"deploy", "--no-substitute"})->substitute);

@@ -95,6 +95,22 @@ TEST(Rollout, APlanAsksWhatACopyWouldTakeAndEndsThere) {
   EXPECT_TRUE(world.only_estimated);
 }
 
+TEST(Rollout, APlanTellsOfEachProfileThatChangesAndOfNoOther) {
+  World world(1);
+  world.options_.goal = Goal::kPush;
+  world.options_.only_plan = true;
+  const ProfileRef system{"system", "root", "/nix/var/nix/profiles/system"};
+  const ProfileRef home{"home", "ann", ""};
+  world.derivations[0] = {{{system, path('a'), path('1')}, {home, path('b'), path('2')}}};
+  HostFacts facts;
+  facts.system = "x86_64-linux";
+  facts.state.running = facts.state.boot_default = facts.state.profile = path('1');
+  facts.state.user_profiles["home"] = {.path = path('3')};
+  world.facts[0] = facts;
+  EXPECT_EQ(world.run()[0].reason, "profile home would go from " + path('3').str() + " to " +
+                                       path('2').str() + "; nothing was changed");
+}
+
 TEST(Rollout, SkipsAnOfflineHostThatMayBeOffline) {
   World world(2);
   world.hosts_[0].allow_offline = true;
@@ -271,6 +287,21 @@ TEST(Rollout, AUserThatTheHostLacksIsToldBeforeAnythingIsBuilt) {
   EXPECT_FALSE(world.did("h1 build"));
   world.options_.goal = Goal::kPush;
   EXPECT_EQ(world.run()[0].outcome, Outcome::kStaged) << "a closure can be copied without its user";
+}
+
+// What the flake says of it can't be done, or couldn't be read.
+TEST(BrokenHost, EndsUntouchedByItsOwnErrorAndStopsNoOther) {
+  for (const auto& [kind, code] : {std::pair{ErrorKind::kInvalidInput, 1},
+                                   std::pair{ErrorKind::kUnsupported, 1}, std::pair{ErrorKind::kFailed, 2}}) {
+    World world(2);
+    world.hosts_[0].error = Error{kind, "flurry.hosts.h1.tags: must be a list"};
+    const auto results = world.run();
+    EXPECT_EQ(results[0].outcome, Outcome::kFailedUnchanged);
+    EXPECT_EQ(results[0].reason, "flurry.hosts.h1.tags: must be a list");
+    EXPECT_EQ(results[1].outcome, Outcome::kSucceeded);
+    EXPECT_EQ(exit_code(results, false), code);
+    for (const auto& action : world.log) EXPECT_FALSE(action.starts_with("h1 ")) << action;
+  }
 }
 
 TEST(ExitCode, IsTheWorstOfItsHosts) {

@@ -31,6 +31,18 @@ std::string chosen(const std::string& text) {
   return out;
 }
 
+// As deploy-rs names one profile of a host.
+TEST(Selector, AProfileBehindAHostsNameStandsForThatHost) {
+  EXPECT_EQ(chosen("web-01.system"), "2");
+  EXPECT_EQ(chosen("web-03.example.org"), "4") << "a name with dots is a name first";
+  EXPECT_EQ(chosen("web-03.example.org.home,db-01"), "0 4");
+  EXPECT_EQ(chosen("web-09.system"), "selector: no host is named 'web-09.system' (flurry hosts lists all)");
+  const auto profiles = Selector::parse("web-03.example.org.home,db-01")->profiles(fleet());
+  ASSERT_EQ(profiles.size(), 1u);
+  EXPECT_EQ(profiles[0].host, 4u);
+  EXPECT_EQ(profiles[0].profile, "home");
+}
+
 TEST(Selector, Selects) {
   const std::pair<const char*, const char*> cases[] = {
       {"web-01", "2"},

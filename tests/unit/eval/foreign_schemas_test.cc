@@ -16,7 +16,13 @@ HostConfig one(const Result<Fleet>& fleet, size_t index = 0) {
   return fleet ? fleet->hosts.at(index) : HostConfig{.name = *HostName::parse("none")};
 }
 
-std::string refusal(const Result<Fleet>& fleet) { return fleet ? "accepted" : fleet.error().message; }
+// The fleet's own error, else that of its first host that has one.
+std::string refusal(const Result<Fleet>& fleet) {
+  if (!fleet) return fleet.error().message;
+  for (const auto& host : fleet->hosts)
+    if (host.error) return host.error->message;
+  return "accepted";
+}
 
 std::string with(const std::string& node, const std::string& top = "") {
   return R"({)" + top + R"("nodes":{"web":{"hostname":"203.0.113.1",)" + node + "}}}";
@@ -163,13 +169,49 @@ TEST(DeployRs, IgnoresWhatDeployRsIgnoresButNotATypingError) {
             "deploy.nodes.web.magicRolback: unknown field (did you mean 'magicRollback'?)");
 }
 
+TEST(DeployRs, NullIsAsIfItWereNotThere) {
+  std::string nulls;
+  for (const char* name :
+       {"sshUser", "user", "sudo", "interactiveSudo", "sshOpts", "fastConnection", "autoRollback",
+        "magicRollback", "confirmTimeout", "activationTimeout", "tempPath", "remoteBuild"})
+    nulls += "\"" + std::string(name) + "\":null,";
+  const auto plain = one(parse_deploy_rs_json(with(kSystem)));
+  const std::string system =
+      R"("profilesOrder":null,"profiles":{"old":null,"system":{"profilePath":null,"user":"root",)";
+  const std::string profile = nulls.substr(nulls.find("\"sudo"));
+  EXPECT_EQ(one(parse_deploy_rs_json(with(nulls + system + profile + R"("path":true}})", nulls))), plain);
+}
+
+TEST(DeployRs, APasswordIsWantedOnlyWhereSudoIs) {
+  const std::string interactive = R"("interactiveSudo":true,)" + kSystem;
+  EXPECT_EQ(refusal(parse_deploy_rs_json(with(R"("sshUser":"root",)" + interactive))), "accepted");
+  EXPECT_NE(refusal(parse_deploy_rs_json(with(R"("sshUser":"ann",)" + interactive))), "accepted");
+}
+
+TEST(DeployRs, SaysOnceWhatASecondProfileCannotHaveForItself) {
+  const auto notes = [](const std::string& home) {
+    return one(parse_deploy_rs_json(with(
+                   R"("profiles":{"system":{"user":"root","path":true},"home":{"user":"ann","path":true)" +
+                   home + "}}")))
+        .notes;
+  };
+  EXPECT_TRUE(notes("").empty());
+  EXPECT_TRUE(notes(R"(,"magicRollback":true)").empty()) << "it is the system's too";
+  EXPECT_EQ(
+      notes(R"(,"magicRollback":false,"sshUser":"ann","confirmTimeout":60)"),
+      std::vector<std::string>{
+          "deploy.nodes.web.profiles.home: sshUser, magicRollback, confirmTimeout hold for all profiles "
+          "of a host here: those of the profile 'system' are taken"});
+}
+
 TEST(DeployRs, SaysWhatIsWrongAndWhere) {
   const std::pair<std::string, const char*> cases[] = {
       {R"({})", "deploy.nodes: is missing: add nodes.NAME = { hostname = ...; profiles = ...; }"},
       {R"({"nodes":{}})",
        "deploy.nodes: names no host: add nodes.NAME = { hostname = ...; profiles = ...; }"},
       {R"({"nodes":{"web":{"profiles":{}}}})",
-       "deploy.nodes.web.hostname: is missing: write hostname = \"ADDRESS\""},
+       "deploy.nodes.web.hostname: is missing: write hostname = \"ADDRESS\"\n"
+       "deploy.nodes.web.profiles: is empty: there is nothing to deploy"},
       {R"({"nodes":{"web":{"hostname":"h"}}})",
        "deploy.nodes.web.profiles: is missing: write profiles.system = { user = \"root\"; path = ...; }"},
       {with(R"("profiles":{})"), "deploy.nodes.web.profiles: is empty: there is nothing to deploy"},
@@ -202,8 +244,9 @@ TEST(Colmena, ReadsTheDeploymentOfEachNode) {
     "web":{"targetHost":"203.0.113.2","targetPort":2222,"targetUser":"deploy","tags":["b","a"],"keys":[],
            "buildOnTarget":true,"replaceUnknownProfiles":true,"sshOptions":["-A"],
            "privilegeEscalationCommand":["doas"]}}})");
-  const auto host = one(fleet);
-  EXPECT_EQ(fleet->hosts.size(), 1u) << "a node without an address is left out";
+  const auto host = one(fleet, 1);
+  ASSERT_EQ(fleet->hosts.size(), 2u);
+  EXPECT_TRUE(fleet->hosts[0].target_hosts.empty()) << "no SSH leads there";
   EXPECT_TRUE(fleet->needs_selection);
   EXPECT_EQ(host.name.str(), "web");
   EXPECT_EQ(host.target_hosts, std::vector<std::string>{"203.0.113.2"});
@@ -214,6 +257,15 @@ TEST(Colmena, ReadsTheDeploymentOfEachNode) {
   EXPECT_EQ(host.ssh_options, std::vector<std::string>{"-A"});
   EXPECT_EQ(host.privilege_escalation_command, std::vector<std::string>{"doas"});
   EXPECT_EQ(host.build_on, BuildOn::kTarget);
+}
+
+TEST(Colmena, ReadsAnAddressAsSshDoes) {
+  const auto host = one(parse_colmena_json(hive(R"("targetUser":null,"targetHost":"de@ploy@h2")")));
+  EXPECT_EQ(host.target_user, "de@ploy");
+  EXPECT_EQ(host.target_hosts, std::vector<std::string>{"h2"});
+  EXPECT_EQ(refusal(parse_colmena_json(hive(R"("targetUser":"root","targetHost":"deploy@h2")"))),
+            "colmenaHive.nodes.web.deployment.targetHost: 'deploy@h2' names a user, and so does targetUser, "
+            "'root': set targetUser = null, or leave it out here");
 }
 
 TEST(Colmena, TakesTheHivesOwnBuildMachines) {

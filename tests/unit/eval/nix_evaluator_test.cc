@@ -29,10 +29,13 @@ class NixTest : public testing::Test {
     return NixEvaluator(std::move(options)).load_fleet(flake, soon(), {});
   }
 
-  // The message of the refusal, or "accepted".
+  // The message of the refusal, of all or of the first host that has one, or "accepted".
   std::string refusal(const std::string& outputs) {
     const auto fleet = load(nix_->flake(outputs), nix_->options());
-    return fleet ? "accepted" : fleet.error().message;
+    if (!fleet) return fleet.error().message;
+    for (const auto& host : fleet->hosts)
+      if (host.error) return host.error->message;
+    return "accepted";
   }
 
   // Host to "name of its output" or its error.
@@ -101,8 +104,6 @@ TEST_F(NixTest, SaysWhatIsWrongWithAFlake) {
       {"flurry.hosts.web.health = throw \"my own words\";", "my own words"},
       {"flurry.hosts.web.tags = undefinedThing;", "undefined variable 'undefinedThing'"},
       {"flurry.hosts.web.tags = [ (x: x) ];", "cannot convert a function to JSON"},
-      {"packages.x86_64-linux.flurry = mk \"flurry\" \"\"; flurry.hosts.a = { };",
-       "has a package named flurry, which hides the output 'flurry': rename the package"},
       {"nixosConfigurations = { };", "nixosConfigurations: names no host"},
       {"nixosConfigurations.\"a b\" = 1;", "host name 'a b' may hold only letters"},
       {"nixosConfigurations = 1;", "nixosConfigurations: must be an attribute set, is an integer"},
@@ -200,10 +201,11 @@ TEST_F(NixTest, AProcessOfOneHostTellsWhatItTook) {
   const auto tasks = make_tasks(*fleet, {0});
   const auto options = nix_->options();
   size_t answers = 0;
-  EvalProcess process(*fleet, options, tasks, size_t{2} << 30, [&](EvalProcess::Answer answer) {
-    EXPECT_TRUE(answer.paths && answer.is_last);
-    ++answers;
-  });
+  EvalProcess process(fleet->eval_ref, options, tasks.places[tasks.tasks.at(0).place], tasks.tasks,
+                      size_t{2} << 30, [&](EvalProcess::Answer answer) {
+                        EXPECT_TRUE(answer.text && answer.is_last);
+                        ++answers;
+                      });
   const auto end = process.run(soon(), {});
   EXPECT_EQ(answers, 1u);
   EXPECT_EQ(end.done, 1u);
@@ -335,11 +337,14 @@ TEST_F(NixTest, TextThatNamesADerivationIsAPathToo) {
   const auto fleet = load(nix_->flake(R"(
     deploy.nodes = {
       web = { hostname = "h"; profiles.system = { user = "root"; path = "${mk "sys-web" ""}"; }; };
+      there = { hostname = "j"; profiles.system = { user = "root";
+        path = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sys-there"; }; };
       bare = { hostname = "i"; profiles.system = { user = "root"; path = "/nix/store/sys"; }; }; };)"),
                           nix_->options());
   ASSERT_TRUE(fleet) << fleet.error().message;
   const auto answers = evaluate(*fleet);
   EXPECT_EQ(answers.at("web"), "sys-web");
+  EXPECT_EQ(answers.at("there"), "sys-there") << "nothing behind it: it has to be there";
   EXPECT_NE(answers.at("bare").find("is not a derivation"), std::string::npos) << answers.at("bare");
 }
 
@@ -354,6 +359,39 @@ TEST_F(NixTest, ReadsAHiveOfColmenaWithoutItsSecretsAndItsSystems) {
   ASSERT_TRUE(fleet) << fleet.error().message;
   EXPECT_EQ(fleet->schema, FleetSchema::kColmena);
   EXPECT_EQ(evaluate(*fleet), (std::map<std::string, std::string>{{"web", "sys-web"}}));
+}
+
+TEST_F(NixTest, KeysOfAHiveThatIsReadAsPlainConfigurationsAreNotSilentlyLeftOut) {
+  const auto fleet = load(nix_->flake(R"(nixosConfigurations = {
+      a = { config = { system.build.toplevel = mk "sys-a" ""; deployment.keys = { }; }; };
+      b = { config = { system.build.toplevel = mk "sys-b" ""; deployment.keys.tls = { }; }; }; };)"),
+                          nix_->options());
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto answers = evaluate(*fleet);
+  EXPECT_EQ(answers.at("a"), "sys-a");
+  EXPECT_NE(answers.at("b").find("nixosConfigurations.b.config.deployment.keys: "), std::string::npos)
+      << answers.at("b");
+}
+
+TEST_F(NixTest, AnOptionThatNamesNothingIsAnError) {
+  const auto flake = nix_->flake("nixosConfigurations.a = 1;");
+  const auto said = [&](auto change) {
+    auto options = nix_->options();
+    change(options);
+    const auto fleet = load(flake, options);
+    return fleet ? std::string("accepted") : fleet.error().message;
+  };
+  EXPECT_EQ(said([](auto& o) {
+              o.override_inputs = {{"nosuch", "path:/tmp"}};
+            }),
+            "--override-input nosuch: the flake has no input of this name");
+  EXPECT_EQ(said([](auto& o) {
+              o.nix_options = {{"bogus-setting", "1"}, {"max-job", "1"}};
+            }),
+            "--option bogus-setting: Nix has no setting of this name\n"
+            "--option max-job: Nix has no setting of this name (did you mean 'max-jobs'?)");
+  for (const char* real : {"max-jobs", "cores", "extra-substituters", "build-max-jobs"})
+    EXPECT_EQ(said([real](auto& o) { o.nix_options = {{real, "1"}}; }), "accepted") << real;
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ class WrongFlake : public testing::Test {
   std::string said(const std::string& flake) {
     const auto fleet = NixEvaluator(nix_->options()).load_fleet(flake, sys::now() + Millis(60'000), {});
     if (!fleet) return fleet.error().message;
+    for (const auto& host : fleet->hosts)
+      if (host.error) return host.error->message;
     return "accepted";
   }
   std::string said_to(const std::string& outputs) { return said(nix_->flake(outputs)); }
