@@ -5,6 +5,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "core/spelling.h"
+
 namespace flurry::eval {
 namespace {
 
@@ -25,6 +27,11 @@ fs::path local_path(const std::string& flake_ref) {
   return fs::path(text);
 }
 
+// "nosuchdir", "a/b/c": a folder's name without the ./ that Nix wants before it.
+bool is_bare_path(const std::string& name) {
+  return !name.empty() && name.front() != '.' && name.front() != '/' && name.find(':') == std::string::npos;
+}
+
 // What stands there instead of a flake.
 std::string missing_flake_hint(const fs::path& path) {
   std::error_code ignored;
@@ -34,7 +41,7 @@ std::string missing_flake_hint(const fs::path& path) {
   if (!fs::exists(path, ignored)) return "there is no such folder: name the one that holds flake.nix";
   if (is_file && path.filename() == "flake.nix") return "name the folder that flake.nix is in, not the file";
   if (path.filename() == "hive.nix" || has("hive.nix"))
-    return "hive.nix is a hive of colmena without a flake: write a flake.nix beside it with colmenaHive = "
+    return "hive.nix is a hive outside of a flake: write a flake.nix beside it with colmenaHive = "
            "colmena.lib.makeHive (import ./hive.nix)";
   if (path.filename() == "configuration.nix" || has("configuration.nix"))
     return "configuration.nix alone names no hosts: write a flake.nix beside it with "
@@ -53,8 +60,14 @@ std::string flake_hint(const std::string& flake_ref, const std::string& nix_mess
                                            "is not a flake", "No such file or directory", "does not exist"});
   const bool no_entry = says(nix_message, {"flake-registry", "flake registries"});
   const std::string name = flake_ref.substr(0, flake_ref.find('?'));
-  if (path.empty() && no_entry && fs::exists(fs::path(name), ignored))
+  if (path.empty() && (no_entry || no_flake) && is_bare_path(name) &&
+      fs::is_regular_file(fs::path(name), ignored))
+    hint = missing_flake_hint(fs::path("./" + name));
+  else if (path.empty() && no_entry && fs::exists(fs::path(name), ignored))
     hint = "Nix takes this for a name in its registry; a folder begins with ./ or /: write ./" + name;
+  else if (is_bare_path(name) && (no_entry || says(nix_message, {"is not a commit hash", "is not a branch"})))
+    hint = (fs::exists(fs::path(name), ignored) ? "" : quote(name) + " is no folder here; ") +
+           "Nix takes this for a name in its registry; a folder begins with ./ or /: write ./" + name;
   else if (says(nix_message, {"syntax error"}))
     hint = "mend the file at the place that Nix shows, then run this again";
   else if (says(nix_message, {"lacks attribute 'outputs'", "does not have an 'outputs'"}))

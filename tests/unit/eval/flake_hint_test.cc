@@ -79,6 +79,18 @@ TEST_F(FlakeHint, TellsWhatToDoAboutAFlakeThatNixCannotRead) {
   std::filesystem::current_path(before);
   expect({"", "flake 'flake", "registr", "write ./flake"}, bare ? "accepted" : bare.error().message,
          "a folder's bare name");
+  for (const char* name : {"nosuchdir", "no/such/dir"}) {
+    const auto bare_path = load(name);
+    expect({"", "'", "is no folder here; Nix takes this for a name in its registry", "write ./"},
+           bare_path ? "accepted" : bare_path.error().message, name);
+  }
+  std::filesystem::rename(folder / "flake.nix", folder / "hive.nix");
+  std::filesystem::current_path(folder);
+  const auto hive = load("hive.nix");
+  std::filesystem::current_path(before);
+  expect(
+      {"", "flake 'hive.nix'", "a hive outside of a flake", "write a flake.nix beside it with colmenaHive ="},
+      hive ? "accepted" : hive.error().message, "hive.nix");
   const auto gone = load("/nowhere/at/all");
   expect({"", "/nowhere/at/all", "there is no such folder", "name the one that holds flake.nix"},
          gone ? "accepted" : gone.error().message, "no folder");
