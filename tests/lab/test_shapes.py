@@ -86,7 +86,7 @@ def test_hosts_lists_what_a_selector_selects_though_no_system_evaluates(pair):
     assert (code, [e["host_listed"] for e in events]) == (0, [{
         "host": "web", "addresses": ["h1"], "user": "", "port": 22, "tags": ["eu"],
         "profiles": [{"name": "system", "user": "root"}, {"name": "home", "user": "plain"}],
-        "checks": ["site"], "required_hosts": ["db"]}])
+        "checks": ["site"], "required_hosts": ["db"], "error": ""}])
     code, out, _ = pair.flurry("hosts", path)
     assert code == 0 and out.splitlines() == [
         "db                    h2", "web                   h1 port 22  @eu  profiles system, home of plain  checks site"
