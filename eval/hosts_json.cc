@@ -1,5 +1,6 @@
 #include "eval/hosts_json.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace flurry::eval {
