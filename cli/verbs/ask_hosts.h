@@ -20,9 +20,9 @@ inline constexpr size_t kAskedMax = 512;
 
 // Opens a session to every host of `fleet` and calls `ask` on a thread of its own with it, or with the error
 // that kept us from one: the host's own, where the flake says something wrong of it. On the caller's thread,
-// `on_answer` gets each answer as soon as it is there, and `on_tick` is called every 20 ms or so. Who interrupts
-// it leaves at once (exit code 130), however long the hosts would still have been waited for: nothing was
-// changed on any.
+// `on_answer` gets each answer as soon as it is there, and `on_tick` is called every 20 ms or so. Who
+// interrupts it leaves at once (exit code 130), however long the hosts would still have been waited for:
+// nothing was changed on any.
 template <typename Answer>
 void ask_hosts_each(
     Context& context, const Fleet& fleet, const AgentBinary& agent, Millis patience,
