@@ -19,6 +19,8 @@ constexpr int kNoAgent = 127;
 constexpr std::string_view kNoAgentMark = "flurry: no agent on ";
 // As sh answers where a file is there and can't be executed.
 constexpr int kNotExecutable = 126;
+// Our own: nothing else that becomes root or runs a shell exits with it.
+constexpr int kDamaged = 86;
 constexpr Millis kExitWait{5000};
 
 Target target_of(const HostConfig& host) {
@@ -103,8 +105,14 @@ Result<std::unique_ptr<HostSession>> HostSession::open(Transport& transport, con
       });
   // Part of the time may have passed in a queue; who hurries has none.
   if (!dialling.is_urgent) deadline = sys::now() + dialling.patience;
-  ASSIGN_OR_RETURN(const bool reached, session->reach_agent(deadline));
-  if (reached) return session;
+  const auto reached = session->reach_agent(deadline);
+  if (reached && *reached) return session;
+  if (!reached) {
+    // A file that was damaged there does not start, and says nothing that would tell.
+    if (reached.error().kind != ErrorKind::kFailed) return reached.error();
+    const auto is_damaged = session->has_damaged_agent(deadline);
+    if (!is_damaged || !*is_damaged) return reached.error();
+  }
   RETURN_IF_ERROR(session->upload_agent(deadline));
   ASSIGN_OR_RETURN(const bool reached_now, session->reach_agent(deadline));
   if (!reached_now)
@@ -143,6 +151,15 @@ Result<bool> HostSession::reach_agent(TimePoint deadline) {
   }
   ASSIGN_OR_RETURN(agent_, AgentClient::connect(std::move(bridge_->io()), deadline));
   return true;
+}
+
+Result<bool> HostSession::has_damaged_agent(TimePoint deadline) {
+  const std::string script = "echo '" + binary_.sha256 + "  '" + shell_quote(binary_.remote_path()) +
+                             " | sha256sum -c - >/dev/null 2>&1 || exit " + std::to_string(kDamaged);
+  ASSIGN_OR_RETURN(auto process,
+                   connection_->exec(as_root(script, host_.privilege_escalation_command), deadline));
+  ASSIGN_OR_RETURN(const RemoteExit exit, process->wait(deadline));
+  return exit.exit_code == kDamaged;
 }
 
 // Lands under its final name only whole and with the right hash. One that is there with that hash stays:

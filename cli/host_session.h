@@ -41,6 +41,8 @@ class HostSession {
 
   // False: the host has no such agent yet.
   Result<bool> reach_agent(TimePoint deadline);
+  // Whether the file that is there for it has other contents than it should.
+  Result<bool> has_damaged_agent(TimePoint deadline);
   Result<void> upload_agent(TimePoint deadline);
 
   const HostConfig& host_;

@@ -26,6 +26,10 @@ void Activation::on_before(const SystemState& state) {
   const auto first = first_changed();
   const std::string left_alone = what_a_test_leaves_alone();
   if (!first && !left_alone.empty()) return end(Outcome::kFailedUnchanged, left_alone);
+  const auto system = system_index();
+  const bool waits_for_boot =
+      spec.goal == Goal::kBoot && system && state.running != profile(*system).runs_as();
+  if (!first && waits_for_boot) return end(Outcome::kStaged, "");
   if (!first) return end(Outcome::kUnchanged, "");
   if (!left_alone.empty()) record_.output = "warning: " + left_alone + "\n";
   at_ = *first;

@@ -100,6 +100,13 @@ int run_rollout(Context& context, const Fleet& fleet, Goal goal,
   Deployer deployer(fleet, rollout, runner, context.happenings, context.reporter);
   const std::vector<HostResult> results = deployer.run();
   const int code = exit_code(results, rollout.was_interrupted());
+  const bool has_tested =
+      goal == Goal::kTest && std::any_of(results.begin(), results.end(), [](const auto& result) {
+        return result.outcome == Outcome::kSucceeded;
+      });
+  if (has_tested)
+    context.reporter.note(
+        "goal test commits nothing: the new systems run until the next boot; flurry deploy keeps them");
   context.reporter.finished(results, code, sys::now() - started);
   if (rollout.was_interrupted()) {
     // What still runs in a thread must not keep a user who wants to leave.

@@ -241,7 +241,8 @@ class Cell:
         self.await_end()
 
     def lock_taken(self):
-        self.lab.enter(self.name, f"systemd-run -q --collect flock {LOCK} sh -c 'touch /run/lock-taken; sleep {LOCK_SECONDS}'; "
+        # A host that has booted and not been switched since has no folder for it.
+        self.lab.enter(self.name, f"mkdir -p {os.path.dirname(LOCK)}; systemd-run -q --collect flock {LOCK} sh -c 'touch /run/lock-taken; sleep {LOCK_SECONDS}'; "
                        "until [ -e /run/lock-taken ]; do sleep 0.05; done; rm /run/lock-taken")
         self.release(self.point)
         self.await_end()

@@ -68,6 +68,14 @@ def test_what_a_login_shell_prints_is_passed_over_and_told_where_it_runs_nothing
     assert (code, ended) == (3, {"h1": "failed-unchanged"}) and "not available" in why["h1"], why
 
 
+def test_an_agent_whose_file_was_damaged_is_brought_again(odd):
+    for number, size in enumerate((0, 4096)):
+        odd.enter("h1", f"systemctl stop flurry-agent.service; truncate -s {size} /var/lib/flurry/agent/*/flurry-agent")
+        flake = deploy_flake(odd.dir, {"h1": {"release": f"damaged{number}"}}, health=FAST, name=f"damaged{number}")
+        code, ended, why = deploy(odd, flake)
+        assert (code, ended) == (0, {"h1": "succeeded"}), why
+
+
 @pytest.mark.trap(23)
 def test_a_host_with_nothing_to_go_back_to_needs_a_word(odd):
     odd.enter("h6", "rm -f /run/current-system /nix/var/nix/profiles/system /nix/var/nix/profiles/system-*-link")

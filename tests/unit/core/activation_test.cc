@@ -28,6 +28,15 @@ TEST(Activation, LeavesACommittedSystemAlone) {
   EXPECT_TRUE(host.calls.empty());
 }
 
+TEST(Activation, SaysOfABootGoalThatIsReachedAlreadyWhetherItWaitsForTheBoot) {
+  Host staged{.profile = kNew};
+  staged.boot_default = kNew;
+  EXPECT_EQ(outcome_of(staged, spec_of(Goal::kBoot)), Outcome::kStaged);
+  Host runs{.running = kNew, .profile = kNew};
+  EXPECT_EQ(outcome_of(runs, spec_of(Goal::kBoot)), Outcome::kUnchanged);
+  EXPECT_TRUE(staged.calls.empty());
+}
+
 struct ExitCase {
   std::optional<int> exit;
   Outcome outcome;
