@@ -4,6 +4,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 #include <thread>
 
 #include "core/spelling.h"
@@ -30,6 +31,9 @@ bool is_missing(const Error& error) {
   return error.kind == ErrorKind::kFailed &&
          error.message.find("does not provide attribute") != std::string::npos;
 }
+
+// The answer of probe() about something else of that name. Newer versions of Nix end it with a new line.
+bool is_other_thing(std::string_view answer) { return answer.substr(0, 3) == "\"?\""; }
 
 // What the flake's own lock file doesn't name may be another by the time that it is evaluated.
 bool has_locked_inputs(const Json& root, const Json& locked) {
@@ -106,7 +110,7 @@ Result<Probe> FlakeReader::probe_with(const EvalOptions& options, const std::str
 Result<Probe> FlakeReader::probe(const std::string& output, const std::string& looks,
                                  const std::string& expression) const {
   auto found = probe_with(options_, output, "x: if " + looks + " then (" + expression + ") x else \"?\"");
-  if (found && (!*found || **found != "\"?\"")) return found;
+  if (found && (!*found || !is_other_thing(**found))) return found;
   if (!found && found.error().kind != ErrorKind::kFailed) return found;
   EvalOptions elsewhere = options_;
   elsewhere.nix_options.emplace_back("system", kNoSystem);

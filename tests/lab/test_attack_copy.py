@@ -19,6 +19,9 @@ MEMORY_KIB = 400_000
 BOMB = 8 << 30
 
 
+MARK = b"flurry-stream-begins\n"   # after what a login shell may print
+
+
 def frame(kind, payload):
     return bytes([kind]) + len(payload).to_bytes(4, "little") + payload
 
@@ -157,6 +160,8 @@ def send(lab, parts):
         code = process.wait(timeout=60)
     finally:
         process.kill()
+    assert said.startswith(MARK), f"the import said no mark (exit {code}): {errors}"
+    said = said[len(MARK):]
     last = None
     while len(said) >= 5:
         length = int.from_bytes(said[1:5], "little")

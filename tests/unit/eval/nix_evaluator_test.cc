@@ -196,7 +196,10 @@ TEST_F(NixTest, AHostThatNeedsMoreMemoryThanIsGivenIsToldSoAndTheOthersGoOn) {
 
 // Else nothing would be learned from a process that is given a single host, to find out what a host takes.
 TEST_F(NixTest, AProcessOfOneHostTellsWhatItTook) {
-  const auto fleet = load(nix_->flake("nixosConfigurations.a = nixos (mk \"sys-a\" \"\");"), nix_->options());
+  // It takes some time, so that it can be measured.
+  const auto fleet = load(nix_->flake(R"(nixosConfigurations.a = nixos (builtins.seq
+      (builtins.foldl' (sum: x: sum + x) 0 (builtins.genList (x: x) 1500000)) (mk "sys-a" ""));)"),
+                          nix_->options());
   ASSERT_TRUE(fleet) << fleet.error().message;
   const auto tasks = make_tasks(*fleet, {0});
   const auto options = nix_->options();
