@@ -40,7 +40,8 @@ def test_a_controller_with_few_descriptors_says_so_and_tells_what_is_true(lab, l
         assert_on(lab, host, lab.build(toplevel(flake, host)) if ended[host] == "succeeded" else before[host])
         assert ended[host] == "succeeded" or (ended[host] == "failed-unchanged" and WORDS in why[host]), why
     failed = [host for host in HOSTS if ended[host] != "succeeded"]
-    assert code == (3 if failed else 0)
+    # Whichever step meets the limit: evaluation and building are 2.
+    assert code in ((2, 3) if failed else (0,))
     assert {64: not failed, 20: len(failed) == len(HOSTS)}.get(limit, True), ended
 
 
